@@ -1,0 +1,14 @@
+//! What two Hearth programs must agree on.
+//!
+//! Layouts here cross a border: from a door to the hypervisor, from the image builder to a door,
+//! from the box to whoever reads its log. `ABI.md` beside this crate lists every number; a size
+//! assert beside each layout keeps page and code honest.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod flash;
+pub mod log;
+pub mod memory;
+pub mod payload;

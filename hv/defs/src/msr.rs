@@ -1,0 +1,56 @@
+//! Model-specific registers by number. SDM volume 4; APM volume 2, appendix A.
+
+/// APIC base address and enable bits. SDM 3, 11.4.4.
+pub const APIC_BASE: u32 = 0x1b;
+/// Intel: what firmware has locked on or off. SDM 3, 24.7; volume 4, table 2-2.
+pub const FEATURE_CONTROL: u32 = 0x3a;
+/// Which memory type a physical address has when no range names it. SDM 3, 12.11.2.1.
+pub const MTRR_DEFAULT_TYPE: u32 = 0x2ff;
+/// Memory types that page-table entries choose from. SDM 3, 12.12.2.
+pub const PAT: u32 = 0x277;
+/// Deadline of the local APIC timer, in TSC ticks. SDM 3, 11.5.4.1.
+pub const TSC_DEADLINE: u32 = 0x6e0;
+/// First x2APIC register; register at xAPIC offset `o` is `X2APIC_BASE + o / 16`. SDM 3, 11.12.1.2.
+pub const X2APIC_BASE: u32 = 0x800;
+/// Extended features: long mode, no-execute, SVM. APM 2, 3.1.7.
+pub const EFER: u32 = 0xc000_0080;
+/// Base of GS, where per-CPU data is found. APM 2, 4.5.3.
+pub const GS_BASE: u32 = 0xc000_0101;
+/// AMD: whether SVM may be switched on. APM 2, 15.30.1.
+pub const VM_CR: u32 = 0xc001_0114;
+
+/// Bits of [`FEATURE_CONTROL`].
+pub mod feature_control {
+    /// The register is locked until reset.
+    pub const LOCKED: u64 = 1 << 0;
+    /// VMXON is allowed outside SMX operation.
+    pub const VMX: u64 = 1 << 2;
+}
+
+/// Bits of [`VM_CR`].
+pub mod vm_cr {
+    /// EFER.SVME can't be set.
+    pub const SVM_DISABLED: u64 = 1 << 4;
+    /// `SVM_DISABLED` can't be changed until reset (or without the key).
+    pub const LOCKED: u64 = 1 << 3;
+}
+
+/// Bits of [`EFER`].
+pub mod efer {
+    /// Long mode is wanted once paging is on.
+    pub const LONG_MODE_ENABLE: u64 = 1 << 8;
+    /// Page-table entries may forbid execution.
+    pub const NO_EXECUTE_ENABLE: u64 = 1 << 11;
+}
+
+/// Bits of [`APIC_BASE`].
+pub mod apic_base {
+    /// This CPU started the machine.
+    pub const BOOT_CPU: u64 = 1 << 8;
+    /// The APIC's registers are MSRs.
+    pub const X2APIC: u64 = 1 << 10;
+    /// The APIC is on.
+    pub const ENABLED: u64 = 1 << 11;
+    /// Bits 12 and up: physical address of the xAPIC page.
+    pub const ADDRESS: u64 = !0xfff;
+}

@@ -1,0 +1,142 @@
+//! One running QEMU: the box log on its standard output, QMP on a socket, a folder of its own.
+
+use crate::log::BoxLog;
+use crate::qmp::Qmp;
+use crate::screen::Screen;
+use crate::{PATIENCE, artifacts};
+use anyhow::{Context, Error, Result, bail, ensure};
+use image_builder::qemu::{Artifacts, Machine, shell_quoted};
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How often the CPUs are looked at while they are to halt: QEMU reports no event for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A box that runs until it is dropped.
+pub struct Qemu {
+    /// Its log.
+    pub log: BoxLog,
+    /// Its machine monitor.
+    pub qmp: Qmp,
+    child: Child,
+    command_line: Vec<String>,
+    scratch: TempDir,
+}
+
+impl Qemu {
+    /// Starts a box with the artifacts of the last build.
+    ///
+    /// # Errors
+    /// They are not there, or QEMU does not start.
+    pub fn start(machine: &Machine) -> Result<Self> {
+        Self::start_with(machine, &artifacts()?)
+    }
+
+    /// Starts a box with other artifacts.
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn start_with(machine: &Machine, artifacts: &Artifacts) -> Result<Self> {
+        let scratch = tempfile::tempdir().context("making a folder for QEMU")?;
+        let mut command_line = machine.command_line(artifacts, scratch.path())?;
+        // QMP comes in as a socket on standard input: no name to agree on, no moment at which it is
+        // not there yet, and its end is the end of QEMU.
+        let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
+        for (option, value) in [
+            ("-chardev", "socket,id=qmp,fd=0"),
+            ("-mon", "chardev=qmp,mode=control"),
+            ("-chardev", "file,id=log,path=/dev/stdout"),
+            ("-serial", "chardev:log"),
+        ] {
+            command_line.extend([option.to_owned(), value.to_owned()]);
+        }
+        let words = File::create(scratch.path().join("words")).context("making a file for QEMU's words")?;
+        let mut child = Command::new(&command_line[0])
+            .args(&command_line[1..])
+            .env("TMPDIR", scratch.path())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(words))
+            .spawn()
+            .with_context(|| format!("starting {}; next: `cargo hearth doctor`", command_line[0]))?;
+        let log = BoxLog::follow(child.stdout.take().context("QEMU's standard output")?);
+        match Qmp::connect(ours) {
+            Ok(qmp) => Ok(Self { log, qmp, child, command_line, scratch }),
+            Err(error) => {
+                stop(&mut child);
+                Err(explain(error, &command_line, &scratch))
+            }
+        }
+    }
+
+    /// Runs `test` on the box; its error is told with the command line and QEMU's own words.
+    ///
+    /// # Errors
+    /// `test`'s, or that the log breaks its rules.
+    pub fn check<T>(mut self, test: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let outcome = test(&mut self).and_then(|value| self.log.check().map(|()| value));
+        outcome.map_err(|error| explain(error, &self.command_line, &self.scratch))
+    }
+
+    /// The picture on the box's screen.
+    ///
+    /// # Errors
+    /// QEMU does not give it.
+    pub fn screen(&mut self) -> Result<Screen> {
+        let file = self.scratch.path().join("screen.ppm");
+        self.qmp.screendump(&file)?;
+        Screen::from_ppm(&fs::read(&file).with_context(|| format!("reading {}", file.display()))?)
+    }
+
+    /// Waits until every CPU halts for good: HLT with interrupts off, or never started.
+    ///
+    /// # Errors
+    /// One still runs, or could go on.
+    pub fn wait_until_halted(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let registers = self.qmp.monitor("info registers -a")?;
+            let awake = registers.matches("HLT=").count() - registers.matches("HLT=1").count();
+            if awake == 0 {
+                ensure!(registers.contains("HLT=1"), "QEMU shows no CPU:\n{registers}");
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{awake} CPUs do not halt\n{registers}\n{}", self.log.tail());
+            }
+            if let Some(event) = self.qmp.next_event(&["RESET", "SHUTDOWN"], LOOK)? {
+                bail!("instead of halting, the box left: {event}\n{}", self.log.tail());
+            }
+        }
+    }
+
+    /// Waits until QEMU itself has ended.
+    ///
+    /// # Errors
+    /// It still runs after a while.
+    pub fn wait_for_end(&mut self) -> Result<()> {
+        self.log.wait_for_end(PATIENCE)
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
+
+fn stop(child: &mut Child) {
+    // Both fail only if QEMU has ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn explain(error: Error, command_line: &[String], scratch: &TempDir) -> Error {
+    let words = fs::read_to_string(scratch.path().join("words")).unwrap_or_default();
+    let words = if words.is_empty() { "nothing" } else { words.trim_end() };
+    error.context(format!("{}\nQEMU said: {words}", shell_quoted(command_line)))
+}
