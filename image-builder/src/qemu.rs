@@ -3,6 +3,8 @@
 //! `hearth run`, `hearth bench` and the tests all start their machines from here, so that what is
 //! tested is what runs. Option names: QEMU 7.2, "Invocation" (`man qemu-system-x86_64`).
 
+pub mod session;
+
 use crate::setup::firmware::{self, Ovmf};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -162,12 +164,13 @@ impl Machine {
     /// QEMU's whole command line, program first: everything but serial lines and QMP, which the
     /// caller adds. The machine has no default devices (`-nodefaults`).
     ///
-    /// OVMF's variables are copied to `scratch`, which must exist; the disk is opened with
-    /// `snapshot=on`. So no artifact is ever written, and two machines can run at once.
+    /// The disk and OVMF's variables are opened with `snapshot=on`: QEMU keeps what is written in
+    /// nameless files that go when it goes. So no artifact is ever changed, and two machines can
+    /// run at once.
     ///
     /// # Errors
-    /// When OVMF is needed and not found or not copied, or the description contradicts itself.
-    pub fn command_line(&self, artifacts: &Artifacts, scratch: &Path) -> Result<Vec<String>> {
+    /// When OVMF is needed and not found, or the description contradicts itself.
+    pub fn command_line(&self, artifacts: &Artifacts) -> Result<Vec<String>> {
         let mut line = CommandLine(vec![PROGRAM.to_owned()]);
         line.add("-name", "hearth").add("-nodefaults", "").add("-no-user-config", "");
         line.add("-machine", &self.board);
@@ -184,7 +187,7 @@ impl Machine {
             let options = escape_commas(&self.options);
             line.add("-fw_cfg", &format!("name=opt/hearth/options,string={options}"));
         }
-        self.add_door(&mut line, artifacts, scratch)?;
+        self.add_door(&mut line, artifacts)?;
         if self.direct_efi.is_none() {
             self.add_disk(&mut line, artifacts)?;
         }
@@ -210,12 +213,12 @@ impl Machine {
         Ok(())
     }
 
-    fn add_door(&self, line: &mut CommandLine, artifacts: &Artifacts, scratch: &Path) -> Result<()> {
+    fn add_door(&self, line: &mut CommandLine, artifacts: &Artifacts) -> Result<()> {
         match self.door {
             Door::Rom => line.add("-bios", utf8(&artifacts.rom())?),
             Door::Pvh => line.add("-kernel", utf8(&artifacts.elf())?),
             Door::Uefi => {
-                add_ovmf(line, &firmware::find(self.ovmf)?, scratch)?;
+                add_ovmf(line, &firmware::find(self.ovmf)?)?;
                 let Some((application, payload)) = &self.direct_efi else { return Ok(()) };
                 line.add("-kernel", utf8(application)?).add("-initrd", utf8(payload)?)
             }
@@ -256,20 +259,12 @@ impl CommandLine {
     }
 }
 
-fn add_ovmf(line: &mut CommandLine, ovmf: &Ovmf, scratch: &Path) -> Result<()> {
-    let variables = scratch.join("ovmf-variables.fd");
-    fs::copy(&ovmf.variables, &variables).with_context(|| {
-        format!(
-            "copying OVMF's variables from {} to {}; next: check that both can be reached and the disk has room",
-            ovmf.variables.display(),
-            variables.display()
-        )
-    })?;
+fn add_ovmf(line: &mut CommandLine, ovmf: &Ovmf) -> Result<()> {
     let format = ovmf.format();
     let code = escape_commas(utf8(&ovmf.code)?);
-    let variables = escape_commas(utf8(&variables)?);
+    let variables = escape_commas(utf8(&ovmf.variables)?);
     line.add("-drive", &format!("if=pflash,unit=0,format={format},readonly=on,file={code}"));
-    line.add("-drive", &format!("if=pflash,unit=1,format={format},file={variables}"));
+    line.add("-drive", &format!("if=pflash,unit=1,format={format},snapshot=on,file={variables}"));
     Ok(())
 }
 

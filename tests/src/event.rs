@@ -174,11 +174,20 @@ mod tests {
 
     #[test]
     fn whatever_hv_abi_writes_is_read_back() {
-        for value in ["plain", "", "two words", "a\"b", "back\\slash", "line\nline", "\x1b[31m\t\0\x7f", "ü=ö", "a=b"]
+        for value in
+            ["plain", "", "two words", "a\"b", "back\\slash", "line\nline", "\x1b[31m\t\0\x7f", "ü=ö", "a=b"]
         {
             let mut text = String::new();
-            hv_abi::line!(&mut text, 61_000_007, Level::Warn, "vm.exit", vm = "tv", reason = value, code = 0x10)
-                .expect("a String takes it");
+            hv_abi::line!(
+                &mut text,
+                61_000_007,
+                Level::Warn,
+                "vm.exit",
+                vm = "tv",
+                reason = value,
+                code = 0x10
+            )
+            .expect("a String takes it");
             let event = event(text.trim_end_matches('\n').as_bytes());
             assert_eq!((event.micros, event.level, &*event.name), (61_000_007, Level::Warn, "vm.exit"));
             assert_eq!(event.field("reason").expect("printed"), value);
@@ -227,8 +236,14 @@ mod tests {
         for text in broken {
             assert_eq!(Line::read(text), Line::Broken, "{:?}", String::from_utf8_lossy(text));
         }
-        let foreign: [&[u8]; 6] =
-            [b"", b"SeaBIOS (version 1.16.2)", b"1.2 INFO x", b"0.000001 TRACE x", b".000001 INFO x", b"0.000001"];
+        let foreign: [&[u8]; 6] = [
+            b"",
+            b"SeaBIOS (version 1.16.2)",
+            b"1.2 INFO x",
+            b"0.000001 TRACE x",
+            b".000001 INFO x",
+            b"0.000001",
+        ];
         for text in foreign {
             assert_eq!(Line::read(text), Line::Foreign, "{:?}", String::from_utf8_lossy(text));
         }

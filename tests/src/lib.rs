@@ -5,10 +5,14 @@
 //! in `target/hearth`, the box log, the screen.
 
 pub mod bochs;
+pub mod boot;
+pub mod command;
+pub mod damage;
 pub mod event;
 pub mod log;
 pub mod qemu;
 pub mod qmp;
+pub mod refusal;
 pub mod runner;
 pub mod screen;
 
@@ -19,9 +23,37 @@ use std::time::Duration;
 
 /// How long an event may take. Far more than it needs: a test that fails on time measures how busy
 /// the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The product's version: the workspace's.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The checkout.
+///
+/// # Panics
+/// Never: this crate's folder is in it.
 pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the checkout")
+}
+
+/// The artifacts of the last `cargo hearth image`.
+///
+/// # Errors
+/// One is missing.
+pub fn artifacts() -> Result<Artifacts> {
+    let artifacts = Artifacts { dir: root().join("target/hearth") };
+    for file in [artifacts.image(), artifacts.rom(), artifacts.elf()] {
+        ensure!(file.is_file(), "{} is not there; next: `cargo hearth image`", file.display());
+    }
+    Ok(artifacts)
+}
+
+/// Where pictures of failed tests are kept.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn failures() -> Result<PathBuf> {
+    let folder = root().join("target/hearth/test-failures");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }

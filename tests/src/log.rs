@@ -74,7 +74,7 @@ impl BoxLog {
                     Some(event) if wanted(event) => return Ok(event.clone()),
                     Some(event) if FATAL.contains(&event.name.as_str()) => {
                         let event = event.clone();
-                        let state = self.shared.last_words(state);
+                        let state = self.shared.last_words(state, self.passed);
                         bail!("waiting for {what}, got `{event}`\n{}", state.tail());
                     }
                     _ => {}
@@ -98,9 +98,10 @@ impl BoxLog {
         let deadline = Instant::now() + patience;
         let mut state = self.shared.lock();
         while !state.ended {
-            state = self.shared.wait(state, deadline).map_err(|state| {
-                anyhow!("the serial line did not end in {patience:?}\n{}", state.tail())
-            })?;
+            state = self
+                .shared
+                .wait(state, deadline)
+                .map_err(|state| anyhow!("the serial line did not end in {patience:?}\n{}", state.tail()))?;
         }
         Ok(())
     }
@@ -131,7 +132,9 @@ impl BoxLog {
             match line {
                 Line::Broken => bail!("a line of the log breaks the log's rules: {text}\n{}", state.tail()),
                 Line::Event(event) if event.name == "boot.door" => before = event.micros,
-                Line::Event(event) if event.micros < before => bail!("time ran backwards: {text}\n{}", state.tail()),
+                Line::Event(event) if event.micros < before => {
+                    bail!("time ran backwards: {text}\n{}", state.tail())
+                }
                 Line::Event(event) => before = event.micros,
                 Line::Foreign => {}
             }
@@ -174,10 +177,10 @@ impl Shared {
         Ok(self.grown.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// Lets a dying box finish: until it says what it does next, ends, or takes too long.
-    fn last_words<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    /// Lets a dying box, whose first last word is the line before `passed`, finish: until it says what it does next, ends, or takes too long.
+    fn last_words<'a>(&self, mut state: MutexGuard<'a, State>, passed: usize) -> MutexGuard<'a, State> {
         let deadline = Instant::now() + LAST_WORDS;
-        while !state.ended && !state.has_said_goodbye() {
+        while !state.ended && !state.has_said_goodbye(passed) {
             state = match self.wait(state, deadline) {
                 Ok(state) => state,
                 Err(state) => return state,
@@ -197,14 +200,15 @@ impl State {
     }
 
     /// A refusal is one line; a panic's epitaph ends with what happens next.
-    fn has_said_goodbye(&self) -> bool {
-        let mut events = self.lines.iter().filter_map(|(_, line)| line.event());
-        events.any(|event| matches!(event.name.as_str(), "boot.refused" | "panic.halt" | "panic.reboot"))
+    fn has_said_goodbye(&self, passed: usize) -> bool {
+        let mut events = self.lines[passed - 1..].iter().filter_map(|(_, line)| line.event());
+        events.any(|event| matches!(event.name.as_str(), "boot.refused" | "panic.end"))
     }
 
     fn tail(&self) -> String {
         let from = self.lines.len().saturating_sub(TAIL);
-        let mut text = format!("--- serial line, last {} of {} lines:\n", self.lines.len() - from, self.lines.len());
+        let mut text =
+            format!("--- serial line, last {} of {} lines:\n", self.lines.len() - from, self.lines.len());
         for (line, _) in &self.lines[from..] {
             let _ = writeln!(text, "{line}");
         }
@@ -254,10 +258,13 @@ mod tests {
 
     #[test]
     fn a_panic_or_refusal_ends_a_wait_for_something_else_with_its_last_words() {
-        let mut panicked = log("0.1 x\n1.000000 ERROR panic where=a.rs:1 what=oops\n1.000001 ERROR panic.registers rip=0x1\n");
+        let mut panicked = log(
+            "0.1 x\n1.000000 ERROR panic where=a.rs:1 what=oops\n1.000001 ERROR panic.registers rip=0x1\n",
+        );
         let error = panicked.wait_for("hv.ready", LONG).unwrap_err().to_string();
         assert!(error.contains("oops") && error.contains("rip=0x1"), "{error}");
-        let mut refused = log("1.000000 ERROR boot.refused what=\"no SVM\" remedy=buy\n2.000000 INFO hv.ready\n");
+        let mut refused =
+            log("1.000000 ERROR boot.refused what=\"no SVM\" remedy=buy\n2.000000 INFO hv.ready\n");
         assert!(refused.wait_for("hv.ready", LONG).unwrap_err().to_string().contains("no SVM"));
         let mut wanted = log("1.000000 ERROR panic where=a.rs:1 what=oops\n");
         assert_eq!(wanted.wait_for("panic", LONG).expect("wanted").field("what").expect("printed"), "oops");
@@ -266,7 +273,8 @@ mod tests {
     #[test]
     fn a_log_that_runs_backwards_or_breaks_its_rules_is_found() {
         let backwards = "2.000000 INFO boot.door door=rom\n1.000000 INFO hv.ready tsc=1\n";
-        let restarted = "2.000000 INFO boot.door door=rom\n1.000000 INFO boot.door door=rom\n1.000001 INFO hv.ready\n";
+        let restarted =
+            "2.000000 INFO boot.door door=rom\n1.000000 INFO boot.door door=rom\n1.000001 INFO hv.ready\n";
         let broken = "2.000000 INFO boot.door door\n";
         for (text, word) in [(backwards, "backwards"), (restarted, ""), (broken, "rules")] {
             let mut log = log(text);
@@ -279,8 +287,11 @@ mod tests {
 
     #[test]
     fn an_error_shows_the_last_forty_lines() {
-        let text: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let text = (0..100).fold(String::new(), |text, line| text + &format!("line {line}\n"));
         let error = log(&text).wait_for("hv.ready", LONG).unwrap_err().to_string();
-        assert!(error.contains("line 60\n") && error.contains("line 99\n") && !error.contains("line 59\n"), "{error}");
+        assert!(
+            error.contains("line 60\n") && error.contains("line 99\n") && !error.contains("line 59\n"),
+            "{error}"
+        );
     }
 }

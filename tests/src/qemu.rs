@@ -42,7 +42,7 @@ impl Qemu {
     /// QEMU does not start.
     pub fn start_with(machine: &Machine, artifacts: &Artifacts) -> Result<Self> {
         let scratch = tempfile::tempdir().context("making a folder for QEMU")?;
-        let mut command_line = machine.command_line(artifacts, scratch.path())?;
+        let mut command_line = machine.command_line(artifacts)?;
         // QMP comes in as a socket on standard input: no name to agree on, no moment at which it is
         // not there yet, and its end is the end of QEMU.
         let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
@@ -100,9 +100,10 @@ impl Qemu {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let registers = self.qmp.monitor("info registers -a")?;
-            let awake = registers.matches("HLT=").count() - registers.matches("HLT=1").count();
+            let halted = halted_for_good(&registers);
+            let awake = halted.iter().filter(|&&halted| !halted).count();
             if awake == 0 {
-                ensure!(registers.contains("HLT=1"), "QEMU shows no CPU:\n{registers}");
+                ensure!(!halted.is_empty(), "QEMU shows no CPU:\n{registers}");
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -129,6 +130,20 @@ impl Drop for Qemu {
     }
 }
 
+/// For each CPU in the monitor's `info registers -a`: whether it halts with interrupts off, so that
+/// only an NMI or a reset wakes it.
+fn halted_for_good(registers: &str) -> Vec<bool> {
+    const INTERRUPT_FLAG: u32 = 1 << 9;
+    let flags = |line: &str| {
+        let digits =
+            line.split(' ').find_map(|word| word.strip_prefix("RFL=").or(word.strip_prefix("EFL=")))?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let lines = registers.lines().filter(|line| line.contains(" HLT="));
+    let off = |line: &str| flags(line).is_some_and(|flags| flags & INTERRUPT_FLAG == 0);
+    lines.map(|line| line.contains(" HLT=1") && off(line)).collect()
+}
+
 fn stop(child: &mut Child) {
     // Both fail only if QEMU has ended by itself.
     let _ = child.kill();
@@ -137,6 +152,21 @@ fn stop(child: &mut Child) {
 
 fn explain(error: Error, command_line: &[String], scratch: &TempDir) -> Error {
     let words = fs::read_to_string(scratch.path().join("words")).unwrap_or_default();
-    let words = if words.is_empty() { "nothing" } else { words.trim_end() };
-    error.context(format!("{}\nQEMU said: {words}", shell_quoted(command_line)))
+    // TCG lists what it lacks of the CPU model at every start.
+    let words: Vec<&str> = words.lines().filter(|line| !line.contains("TCG doesn't support")).collect();
+    error.context(format!("{}\nQEMU said: {}", shell_quoted(command_line), words.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_that_halts_for_good_is_told_from_an_idle_one() {
+        let registers = "CPU#0\r\nRIP=ffffffff80001234 RFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
+            CPU#1\r\nRIP=ffffffff80001234 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
+            CPU#2\r\nRIP=ffffffff80001234 RFL=00000046 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=0\r\n\
+            CPU#3\r\nEIP=0000fff0 EFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n";
+        assert_eq!(halted_for_good(registers), [true, false, false, true]);
+    }
 }

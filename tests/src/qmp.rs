@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long QEMU may take to answer; it answers between two instructions of the box.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// A connection to one QEMU.
 pub struct Qmp {
@@ -27,8 +27,7 @@ impl Qmp {
     /// # Errors
     /// There is none, or it speaks something else.
     pub fn connect(stream: UnixStream) -> Result<Self> {
-        let mut qmp =
-            Self { stream: BufReader::new(stream), partial: Vec::new(), events: VecDeque::new() };
+        let mut qmp = Self { stream: BufReader::new(stream), partial: Vec::new(), events: VecDeque::new() };
         let greeting = qmp.message(Instant::now() + ANSWER)?.context("QEMU does not greet")?;
         if greeting.get("QMP").is_none() {
             bail!("not a QMP greeting: {greeting}");
@@ -143,12 +142,16 @@ impl Qmp {
                 Ok(_) if self.partial.ends_with(b"\n") => {
                     let message = std::mem::take(&mut self.partial);
                     let text = String::from_utf8_lossy(&message);
-                    return serde_json::from_str(&text).map(Some).with_context(|| format!("not JSON: {text}"));
+                    return serde_json::from_str(&text)
+                        .map(Some)
+                        .with_context(|| format!("not JSON: {text}"));
                 }
                 Ok(_) => bail!("QEMU has ended"),
                 // What came before the limit stays in `partial`.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // It ended with something from us unread.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => bail!("QEMU has ended"),
                 Err(error) => return Err(error).context("reading from QEMU"),
             }
         }

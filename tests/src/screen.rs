@@ -1,8 +1,11 @@
 //! What is on the box's screen: pixels, and questions about them.
 
 use anyhow::{Context, Result, bail, ensure};
+use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
+use embedded_graphics::prelude::Size;
 use std::collections::HashMap;
 use std::path::Path;
+use ui::canvas::{Canvas, Pixels};
 
 /// Red, green, blue.
 pub type Colour = [u8; 3];
@@ -51,7 +54,8 @@ impl Screen {
         ensure!(most == 255, "a PPM picture of {most} steps a colour, not 255");
         let (pixels, _) = rest.as_chunks::<3>();
         let count = width.checked_mul(height).filter(|&count| count > 0 && count <= pixels.len());
-        let count = count.with_context(|| format!("a PPM picture of {width}×{height} in {} bytes", bytes.len()))?;
+        let count =
+            count.with_context(|| format!("a PPM picture of {width}×{height} in {} bytes", bytes.len()))?;
         Ok(Self { width, height, pixels: pixels[..count].to_vec() })
     }
 
@@ -63,6 +67,20 @@ impl Screen {
         let mut bytes = format!("P6\n{} {}\n255\n", self.width, self.height).into_bytes();
         bytes.extend(self.pixels.as_flattened());
         std::fs::write(file, bytes).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// What `draw` draws on a black screen.
+    pub fn drawn(width: usize, height: usize, draw: impl FnOnce(&mut Canvas<&mut Self>)) -> Self {
+        let mut screen = Self { width, height, pixels: vec![[0; 3]; width * height] };
+        draw(&mut Canvas(&mut screen));
+        screen
+    }
+
+    /// A part of it.
+    #[must_use]
+    pub fn crop(&self, region: Region) -> Self {
+        let pixels = self.lines(region).flatten().copied().collect();
+        Self { width: region.width, height: region.height, pixels }
     }
 
     /// All of it.
@@ -150,6 +168,17 @@ impl Screen {
     }
 }
 
+impl Pixels for &mut Screen {
+    fn size(&self) -> Size {
+        Size::new(self.width as u32, self.height as u32)
+    }
+
+    fn fill(&mut self, x: u32, y: u32, len: u32, colour: Rgb888) {
+        let start = y as usize * self.width + x as usize;
+        self.pixels[start..start + len as usize].fill([colour.r(), colour.g(), colour.b()]);
+    }
+}
+
 /// The next word of a PPM header; takes one white space behind it, steps over comments.
 fn word<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     loop {
@@ -179,7 +208,8 @@ mod tests {
 
     /// Draws `strokes` upright strokes of `height` pixels.
     fn with_strokes(mut screen: Screen, y: usize, height: usize, strokes: usize) -> Screen {
-        for (line, stroke) in (y..y + height).flat_map(|line| (0..strokes).map(move |stroke| (line, stroke))) {
+        for (line, stroke) in (y..y + height).flat_map(|line| (0..strokes).map(move |stroke| (line, stroke)))
+        {
             screen.pixels[line * 64 + 4 + stroke * 3] = WHITE;
         }
         screen

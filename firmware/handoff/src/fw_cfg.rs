@@ -2,12 +2,19 @@
 //! QEMU, docs/specs/fw_cfg.rst: selector at port 0x510, data at 0x511, a directory of files.
 
 use core::arch::x86_64::__cpuid;
+use hv_abi::boot::{COMMAND_LINE_MAX, CommandLine};
 use x86_64::instructions::port::Port;
 
 const SELECTOR: u16 = 0x510;
 const DATA: u16 = 0x511;
 const KEY_SIGNATURE: u16 = 0x0000;
+const KEY_FEATURES: u16 = 0x0001;
 const KEY_DIRECTORY: u16 = 0x0019;
+/// In the features: the device reads and writes memory by itself.
+const HAS_DMA: u8 = 1 << 1;
+/// Takes the big-endian address of a [`DmaCommand`], upper half first; the lower half starts it.
+const DMA_HIGH: u16 = 0x514;
+const DMA_LOW: u16 = 0x518;
 /// Most files looked at; QEMU 7.2 has about 20.
 const MAX_FILES: u32 = 512;
 /// Bytes of a file's name in the directory.
@@ -29,6 +36,21 @@ pub struct File {
     pub key: u16,
     /// Its bytes.
     pub len: u32,
+}
+
+/// A command to the device; all fields big-endian.
+#[repr(C)]
+struct DmaCommand {
+    /// What to do; with `SELECT`, the key in bits 16–31. Zero once done.
+    control: u32,
+    len: u32,
+    address: u64,
+}
+
+impl DmaCommand {
+    const SKIP: u32 = 1 << 2;
+    const SELECT: u32 = 1 << 3;
+    const WRITE: u32 = 1 << 4;
 }
 
 impl FwCfg {
@@ -82,6 +104,37 @@ impl FwCfg {
         &buffer[..len]
     }
 
+    /// Writes `bytes` into a file at `offset`; whether the device took them. Few files let
+    /// themselves be written to.
+    pub fn write_file(&mut self, file: File, offset: u32, bytes: &[u8]) -> bool {
+        self.select(KEY_FEATURES);
+        let mut features = [0];
+        self.read(&mut features);
+        let fits = offset.checked_add(bytes.len() as u32).is_some_and(|end| end <= file.len);
+        features[0] & HAS_DMA != 0
+            && fits
+            && self.dma(u32::from(file.key) << 16 | DmaCommand::SELECT | DmaCommand::SKIP, offset, &[])
+            && self.dma(DmaCommand::WRITE, bytes.len() as u32, bytes)
+    }
+
+    /// Has the device do one command; whether it did.
+    fn dma(&mut self, control: u32, len: u32, bytes: &[u8]) -> bool {
+        let mut command = DmaCommand {
+            control: control.to_be(),
+            len: len.to_be(),
+            address: (bytes.as_ptr().expose_provenance() as u64).to_be(),
+        };
+        let at = &raw mut command;
+        let place = at.expose_provenance() as u64;
+        // SAFETY: the device reads `bytes` and answers in `command`, both mapped at their physical
+        // addresses; it is done when the write to the port is (QEMU, docs/specs/fw_cfg.rst).
+        unsafe {
+            Port::new(DMA_HIGH).write(((place >> 32) as u32).to_be());
+            Port::new(DMA_LOW).write((place as u32).to_be());
+            at.read_volatile().control == 0
+        }
+    }
+
     /// Starts reading at the beginning of what `key` selects.
     pub fn select(&mut self, key: u16) {
         // SAFETY: selecting changes nothing but what the data port reads; the device is ours.
@@ -95,4 +148,26 @@ impl FwCfg {
             *byte = unsafe { self.data.read() };
         }
     }
+}
+
+/// hv's options: those the door was `given`, then those in QEMU's file [`OPTIONS`], so that every
+/// door takes these.
+///
+/// # Safety
+/// As for [`FwCfg::find`].
+pub unsafe fn command_line(given: &[u8]) -> CommandLine {
+    let mut text = [0; COMMAND_LINE_MAX];
+    let mut len = given.len().min(COMMAND_LINE_MAX);
+    text[..len].copy_from_slice(&given[..len]);
+    // SAFETY: the caller's promise.
+    if let Some(mut device) = unsafe { FwCfg::find() }
+        && let Some(file) = device.file(OPTIONS)
+    {
+        if len > 0 && len < COMMAND_LINE_MAX {
+            text[len] = b' ';
+            len += 1;
+        }
+        device.read_file(file, &mut text[len..]);
+    }
+    CommandLine::new(&text).0
 }

@@ -20,11 +20,13 @@
 // Doors write physical memory, ports and control registers; the pure modules forbid it again.
 #![allow(unsafe_code)]
 
+pub mod display;
 mod enter;
 pub mod fw_cfg;
 pub mod landing;
 pub mod memory_map;
 pub mod payload;
+pub mod pci;
 mod refusal;
 
 pub use enter::{Landed, enter, land, landing_len};

@@ -9,9 +9,8 @@
 #![allow(unsafe_code)]
 
 use core::arch::{global_asm, x86_64::_rdtsc};
-use handoff::fw_cfg::{FwCfg, OPTIONS};
-use handoff::{Payload, Refusal, display, landing, memory_map};
-use hv_abi::boot::{BootInfo, COMMAND_LINE_MAX, CommandLine, Door, Framebuffer};
+use handoff::{Payload, Refusal, display, fw_cfg, landing, memory_map};
+use hv_abi::boot::{BootInfo, Door, Framebuffer};
 use hv_abi::memory::{MemoryKind, MemoryMap, PhysRange};
 use pvh::start_info::reader::{IdentityMap, StartInfoReader};
 use pvh::start_info::MemmapType;
@@ -68,7 +67,9 @@ fn open(start_info: u32, entry_tsc: u64, screen: Framebuffer) -> handoff::Result
     boot.rsdp = start_info.raw().rsdp_paddr;
     boot.framebuffer = screen;
     boot.memory = memory(&start_info)?;
-    boot.command_line = command_line(&start_info);
+    let given = start_info.cmdline().map_or(&b""[..], core::ffi::CStr::to_bytes);
+    // SAFETY: this is the only CPU that runs, and nothing else uses the device.
+    boot.command_line = unsafe { fw_cfg::command_line(given) };
 
     let top_of_ram = boot.memory.top_of_ram();
     // The door's own memory is hv's once it has taken over, but not yet.
@@ -94,23 +95,6 @@ fn memory(start_info: &StartInfo) -> handoff::Result<MemoryMap> {
     }
     let map = builder.finish()?;
     if map.regions().is_empty() { Err(NO_MEMORY_MAP) } else { Ok(map) }
-}
-
-/// The loader's command line, then QEMU's `opt/hearth/options`, so that every door takes that.
-fn command_line(start_info: &StartInfo) -> CommandLine {
-    let mut text = [0; COMMAND_LINE_MAX];
-    let given = start_info.cmdline().map_or(&b""[..], core::ffi::CStr::to_bytes);
-    let len = given.len().min(COMMAND_LINE_MAX);
-    text[..len].copy_from_slice(&given[..len]);
-    // SAFETY: this is the only CPU that runs, and nothing else uses the device.
-    if let Some(mut device) = unsafe { FwCfg::find() }
-        && let Some(file) = device.file(OPTIONS)
-        && len < COMMAND_LINE_MAX
-    {
-        text[len] = b' ';
-        device.read_file(file, &mut text[len + 1..]);
-    }
-    CommandLine::new(&text).0
 }
 
 #[panic_handler]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Ovmf {
     /// The firmware; read-only.
     pub code: PathBuf,
-    /// Its variables as delivered; to be copied, never written.
+    /// Its variables as delivered; never to be written.
     pub variables: PathBuf,
 }
 
@@ -27,11 +27,7 @@ const PLACES: &[(OvmfSize, &str, &str)] = &[
     (OvmfSize::FourMiB, "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     (OvmfSize::TwoMiB, "/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     // Fedora: package edk2-ovmf
-    (
-        OvmfSize::FourMiB,
-        "/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2",
-        "/usr/share/edk2/ovmf/OVMF_VARS_4M.qcow2",
-    ),
+    (OvmfSize::FourMiB, "/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2", "/usr/share/edk2/ovmf/OVMF_VARS_4M.qcow2"),
     (OvmfSize::TwoMiB, "/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
     // Arch: package edk2-ovmf
     (OvmfSize::FourMiB, "/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
@@ -93,7 +89,8 @@ mod tests {
 
     #[test]
     fn arch_and_fedora_are_found() {
-        let arch = |path: &Path| path.starts_with("/usr/share/edk2/x64") && path.to_string_lossy().contains(".4m");
+        let arch =
+            |path: &Path| path.starts_with("/usr/share/edk2/x64") && path.to_string_lossy().contains(".4m");
         let found = locate(OvmfSize::FourMiB, arch).expect("a pair");
         assert_eq!((found.format(), sizes(arch)), ("raw", vec![OvmfSize::FourMiB]));
         let fedora = |path: &Path| path.starts_with("/usr/share/edk2/ovmf");

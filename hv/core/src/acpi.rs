@@ -1,0 +1,259 @@
+//! The few ACPI tables hv needs: which CPUs there are, where the PM timer is, how to reset.
+//! ACPI specification 6.5, chapter 5.2.
+//!
+//! Everything read here was written by firmware: lengths are bounded, checksums checked, and a
+//! table that breaks the rules is refused by name.
+
+use core::fmt;
+use heapless::Vec;
+
+/// Most CPUs hv looks at.
+pub const MAX_CPUS: usize = 256;
+/// Most tables of a root table that are looked at.
+const MAX_TABLES: usize = 128;
+/// Bytes of a table header (5.2.6).
+const HEADER: u64 = 36;
+/// Longest table that is believed.
+const MAX_TABLE: u64 = 1 << 20;
+
+/// Physical memory that can be read.
+pub trait PhysicalMemory {
+    /// Fills `buffer` from `address`, or answers `false` where there is nothing to read.
+    fn read(&self, address: u64, buffer: &mut [u8]) -> bool;
+}
+
+/// What is wrong with the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The door found no root pointer.
+    NoRoot,
+    /// The table is not where it is said to be, or its length is impossible.
+    Unreadable(Name),
+    /// The bytes do not add up to zero.
+    Checksum(Name),
+    /// The machine needs this table to tell us something we can't do without.
+    Missing(Name),
+}
+
+/// A table's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name(pub [u8; 4]);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.0).unwrap_or("????"))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoot => f.write_str("the firmware gives no ACPI root pointer"),
+            Self::Unreadable(name) => write!(f, "the ACPI table {name} can't be read"),
+            Self::Checksum(name) => write!(f, "the ACPI table {name} has a wrong checksum"),
+            Self::Missing(name) => write!(f, "the firmware has no ACPI table {name}"),
+        }
+    }
+}
+
+/// A register in I/O or memory space: Generic Address Structure, 5.2.3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Memory (false) or I/O port (true).
+    pub is_port: bool,
+    /// Its address.
+    pub address: u64,
+}
+
+/// How the machine is reset: 4.8.3.6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Where to write.
+    pub register: Register,
+    /// What to write; 8 bits.
+    pub value: u8,
+}
+
+/// What hv takes from the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// Local APIC IDs of the CPUs that may be started, in the firmware's order.
+    pub cpus: Vec<u32, MAX_CPUS>,
+    /// CPUs that did not fit.
+    pub cpus_left_out: usize,
+    /// Physical address of the xAPIC page.
+    pub local_apic: u64,
+    /// The PM timer's I/O port and width in bits (4.8.3.3), if it has one.
+    pub pm_timer: Option<(u16, u32)>,
+    /// The reset register, if it has one.
+    pub reset: Option<Reset>,
+}
+
+/// Reads the tables under the root pointer at `rsdp`.
+///
+/// # Errors
+/// [`Fault`], when there is no root pointer, no MADT, or a table on the way is broken. A broken
+/// FADT costs only what it would have told.
+pub fn read(memory: &impl PhysicalMemory, rsdp: u64) -> Result<Platform, Fault> {
+    let mut platform =
+        Platform { cpus: Vec::new(), cpus_left_out: 0, local_apic: 0, pm_timer: None, reset: None };
+    let mut madt = Err(Fault::Missing(Name(*b"APIC")));
+    for address in tables(memory, rsdp)? {
+        let mut name = [0; 4];
+        if !memory.read(address, &mut name) {
+            continue;
+        }
+        match &name {
+            b"APIC" if madt.is_err() => madt = read_madt(memory, address, &mut platform),
+            b"FACP" => {
+                // A machine without its comforts is better than no machine.
+                let _ = read_fadt(memory, address, &mut platform);
+            }
+            _ => {}
+        }
+    }
+    madt.map(|()| platform)
+}
+
+/// The addresses in the root table: XSDT if there is one, else RSDT (5.2.5.3, 5.2.7, 5.2.8).
+fn tables(memory: &impl PhysicalMemory, rsdp: u64) -> Result<Vec<u64, MAX_TABLES>, Fault> {
+    const ROOT: Name = Name(*b"RSD ");
+    if rsdp == 0 {
+        return Err(Fault::NoRoot);
+    }
+    let mut pointer = [0; 36];
+    if !memory.read(rsdp, &mut pointer[..20]) || &pointer[..8] != b"RSD PTR " {
+        return Err(Fault::Unreadable(ROOT));
+    }
+    if sum(&pointer[..20]) != 0 {
+        return Err(Fault::Checksum(ROOT));
+    }
+    let revision = pointer[15];
+    let xsdt = if revision >= 2 && memory.read(rsdp, &mut pointer) {
+        if sum(&pointer) != 0 {
+            return Err(Fault::Checksum(ROOT));
+        }
+        u64_at(&pointer, 24)
+    } else {
+        0
+    };
+    let (root, name, width) =
+        if xsdt == 0 { (u64::from(u32_at(&pointer, 16)), *b"RSDT", 4) } else { (xsdt, *b"XSDT", 8) };
+    let len = checked(memory, root, Name(name))?;
+    let mut found = Vec::new();
+    for at in (HEADER..len.saturating_sub(width - 1)).step_by(width as usize) {
+        let mut entry = [0; 8];
+        if memory.read(root + at, &mut entry[..width as usize])
+            && found.push(u64::from_le_bytes(entry)).is_err()
+        {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The length of the table at `address`, once its signature, length and checksum are right.
+fn checked(memory: &impl PhysicalMemory, address: u64, name: Name) -> Result<u64, Fault> {
+    let mut header = [0; HEADER as usize];
+    if !memory.read(address, &mut header) || header[..4] != name.0 {
+        return Err(Fault::Unreadable(name));
+    }
+    let len = u64::from(u32_at(&header, 4));
+    if !(HEADER..=MAX_TABLE).contains(&len) {
+        return Err(Fault::Unreadable(name));
+    }
+    let mut total = 0_u8;
+    let mut at = 0;
+    while at < len {
+        let mut bytes = [0; 64];
+        let part = (len - at).min(64) as usize;
+        if !memory.read(address + at, &mut bytes[..part]) {
+            return Err(Fault::Unreadable(name));
+        }
+        total = total.wrapping_add(sum(&bytes[..part]));
+        at += part as u64;
+    }
+    if total == 0 { Ok(len) } else { Err(Fault::Checksum(name)) }
+}
+
+/// Multiple APIC Description Table, 5.2.12.
+fn read_madt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform) -> Result<(), Fault> {
+    const NAME: Name = Name(*b"APIC");
+    let len = checked(memory, address, NAME)?;
+    let mut fixed = [0; 44];
+    if len < 44 || !memory.read(address, &mut fixed) {
+        return Err(Fault::Unreadable(NAME));
+    }
+    platform.local_apic = u64::from(u32_at(&fixed, 36));
+    let mut at = 44;
+    while at + 2 <= len {
+        let mut entry = [0; 16];
+        let rest = (len - at).min(16) as usize;
+        if !memory.read(address + at, &mut entry[..rest]) {
+            return Err(Fault::Unreadable(NAME));
+        }
+        let size = usize::from(entry[1]);
+        if size < 2 || at + size as u64 > len {
+            return Err(Fault::Unreadable(NAME));
+        }
+        match (entry[0], size) {
+            // Processor Local APIC, 5.2.12.2: ID at 3, flags at 4
+            (0, 8) => add_cpu(platform, u32::from(entry[3]), u32_at(&entry, 4)),
+            // Local APIC Address Override, 5.2.12.8
+            (5, 12) => platform.local_apic = u64_at(&entry, 4),
+            // Processor Local x2APIC, 5.2.12.12: ID at 4, flags at 8
+            (9, 16) => add_cpu(platform, u32_at(&entry, 4), u32_at(&entry, 8)),
+            _ => {}
+        }
+        at += size as u64;
+    }
+    Ok(())
+}
+
+/// Adds a CPU that is enabled (flag bit 0). One that could only be plugged in later (bit 1) is not there.
+fn add_cpu(platform: &mut Platform, id: u32, flags: u32) {
+    if flags & 1 != 0 && !platform.cpus.contains(&id) && platform.cpus.push(id).is_err() {
+        platform.cpus_left_out += 1;
+    }
+}
+
+/// Fixed ACPI Description Table, 5.2.9.
+fn read_fadt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform) -> Result<(), Fault> {
+    const NAME: Name = Name(*b"FACP");
+    const FLAG_TIMER_32_BITS: u32 = 1 << 8;
+    const FLAG_RESET: u32 = 1 << 10;
+    let len = checked(memory, address, NAME)?.min(244);
+    let mut table = [0; 244];
+    if !memory.read(address, &mut table[..len as usize]) {
+        return Err(Fault::Unreadable(NAME));
+    }
+    let flags = u32_at(&table, 112);
+    let timer = match u32_at(&table, 76) {
+        0 => Some(register(&table, 208)).filter(|timer| timer.is_port).map_or(0, |timer| timer.address),
+        port => u64::from(port),
+    };
+    let width = if flags & FLAG_TIMER_32_BITS == 0 { 24 } else { 32 };
+    platform.pm_timer = u16::try_from(timer).ok().filter(|&port| port != 0).map(|port| (port, width));
+    let reset = Reset { register: register(&table, 116), value: table[128] };
+    platform.reset = (flags & FLAG_RESET != 0 && reset.register.address != 0).then_some(reset);
+    Ok(())
+}
+
+fn register(table: &[u8], at: usize) -> Register {
+    Register { is_port: table[at] == 1, address: u64_at(table, at + 4) }
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |total, byte| total.wrapping_add(*byte))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests;

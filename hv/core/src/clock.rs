@@ -1,0 +1,80 @@
+//! Time: how a counter of known rate gives the rate of one that is not known.
+
+/// Ticks a second of the ACPI PM timer. ACPI 6.5, 4.8.3.3.
+pub const PM_TIMER_HZ: u64 = 3_579_545;
+/// Ticks a second of the PIT. Intel 8254 data sheet; 14.31818 MHz / 12.
+pub const PIT_HZ: u64 = 1_193_182;
+
+/// Ticks that a counter of `bits` bits made from `start` to `now`, if it wrapped at most once.
+pub const fn elapsed(start: u32, now: u32, bits: u32) -> u64 {
+    let mask = if bits >= 32 { u32::MAX } else { (1 << bits) - 1 };
+    (now.wrapping_sub(start) & mask) as u64
+}
+
+/// The rate, in ticks a millisecond, of a counter that made `ticks` while a reference of
+/// `reference_hz` made `reference_ticks`. `None` when either did not move.
+pub const fn rate_khz(ticks: u64, reference_ticks: u64, reference_hz: u64) -> Option<u64> {
+    if ticks == 0 || reference_ticks == 0 {
+        return None;
+    }
+    let khz = ticks as u128 * reference_hz as u128 / (reference_ticks as u128 * 1000);
+    if khz == 0 || khz > u64::MAX as u128 { None } else { Some(khz as u64) }
+}
+
+/// A time stamp counter of known rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tsc {
+    khz: u64,
+}
+
+impl Tsc {
+    /// A counter of `khz` ticks a millisecond; at least 1.
+    pub const fn new(khz: u64) -> Self {
+        Self { khz: if khz == 0 { 1 } else { khz } }
+    }
+
+    /// Ticks a millisecond.
+    pub const fn khz(self) -> u64 {
+        self.khz
+    }
+
+    /// Microseconds that `ticks` take, rounded down.
+    pub const fn micros(self, ticks: u64) -> u64 {
+        (ticks as u128 * 1000 / self.khz as u128) as u64
+    }
+
+    /// Ticks in `micros`, rounded up.
+    pub const fn ticks(self, micros: u64) -> u64 {
+        (micros as u128 * self.khz as u128).div_ceil(1000) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_may_wrap_once() {
+        assert_eq!(elapsed(5, 9, 24), 4);
+        assert_eq!(elapsed(0xff_fffe, 1, 24), 3);
+        assert_eq!(elapsed(u32::MAX, 0, 32), 1);
+        // The bits above a 24-bit counter's width are not part of it.
+        assert_eq!(elapsed(0xab00_0005, 0xcd00_0007, 24), 2);
+    }
+
+    #[test]
+    fn a_rate_is_measured_and_a_dead_counter_noticed() {
+        assert_eq!(rate_khz(30_000_000, PM_TIMER_HZ / 100, PM_TIMER_HZ), Some(3_000_037));
+        assert_eq!(rate_khz(0, 10, PM_TIMER_HZ), None);
+        assert_eq!(rate_khz(10, 0, PM_TIMER_HZ), None);
+        assert_eq!(rate_khz(1, u64::MAX, 1), None);
+    }
+
+    #[test]
+    fn ticks_and_microseconds_agree_for_years() {
+        let tsc = Tsc::new(3_000_000);
+        let ten_years = 10 * 365 * 86_400 * 1_000_000;
+        assert_eq!(tsc.micros(tsc.ticks(ten_years)), ten_years);
+        assert_eq!(Tsc::new(0).micros(5), 5000);
+    }
+}

@@ -1,0 +1,175 @@
+//! `hearth bench`: the figures that are promised, measured.
+//!
+//! Time is counted in instructions: with `-icount shift=0` every instruction takes one tick of the
+//! virtual clock and of the time stamp counter (QEMU, "TCG Instruction Counting"), so a figure says
+//! the same on every computer, however busy. Each is measured twice, and a difference is a failure.
+
+use crate::image::{self, Built, HV_MEMORY_MAX};
+use crate::progress::Step;
+use crate::qemu::session::{Ending, Session, number};
+use crate::qemu::{Accel, Artifacts, Door, Machine, OvmfSize};
+use crate::setup::{self, firmware, needs::Need};
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use hv_abi::flash::MAX_ROM;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longer than any boot takes, even on a busy computer.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Promised: power-on to the first picture through the rom or pvh door, in instructions. What is
+/// measured now, to `hv.ready`, is a part of that.
+const BOOT_MAX: u64 = 1_000_000_000;
+
+/// What `hearth bench` is asked.
+#[derive(Args)]
+pub struct Arguments {
+    /// What to measure; all when left out
+    #[arg(value_enum)]
+    what: Option<What>,
+}
+
+/// Something that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// From power-on to `hv.ready`.
+    Boot,
+}
+
+/// One line of the table.
+struct Row {
+    name: String,
+    figure: u64,
+    unit: &'static str,
+    promise: Option<u64>,
+    repeats: bool,
+}
+
+impl Row {
+    fn kept(&self) -> bool {
+        self.repeats && self.promise.is_none_or(|promise| self.figure <= promise)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a box does not come up, a figure differs from run to run, or a promise is broken.
+pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
+    let built = image::build(&workspace, &toolbox)?;
+    let mut rows = Vec::new();
+    if matches!(arguments.what, None | Some(What::Boot)) {
+        for door in Door::ALL {
+            rows.push(boot(door, &built.artifacts)?);
+        }
+    }
+    rows.extend(sizes(&built));
+    print(&rows);
+    let broken: Vec<&str> = rows.iter().filter(|row| !row.kept()).map(|row| row.name.as_str()).collect();
+    if !broken.is_empty() {
+        bail!("not as promised: {}; next: find what changed it", broken.join(", "));
+    }
+    Ok(())
+}
+
+fn sizes(built: &Built) -> [Row; 2] {
+    let row = |name: &str, figure, promise| Row {
+        name: name.to_owned(),
+        figure,
+        unit: "bytes",
+        promise: Some(promise),
+        repeats: true,
+    };
+    [row("hearth.rom", built.rom_len, MAX_ROM), row("hv loaded", built.hv_memory, HV_MEMORY_MAX)]
+}
+
+fn boot(door: Door, artifacts: &Artifacts) -> Result<Row> {
+    let step = Step::start(format!("boot through the {} door, twice", door.name()));
+    let counted = count(door, artifacts).and_then(|first| Ok((first, count(door, artifacts)?)));
+    let (first, second) = match counted {
+        Ok(counted) => counted,
+        Err(error) => {
+            step.failed();
+            return Err(error);
+        }
+    };
+    let repeats = first == second;
+    step.done(&if repeats { String::new() } else { format!("{first}, then {second}") });
+    let (name, promise) = match door {
+        // What OVMF does before it starts us is not ours to promise.
+        Door::Uefi => ("boot uefi, from our entry", None),
+        Door::Rom => ("boot rom, from power-on", Some(BOOT_MAX)),
+        Door::Pvh => ("boot pvh, from power-on", Some(BOOT_MAX)),
+    };
+    Ok(Row { name: name.to_owned(), figure: first, unit: "instructions", promise, repeats })
+}
+
+/// Instructions to `hv.ready`.
+fn count(door: Door, artifacts: &Artifacts) -> Result<u64> {
+    let sizes = firmware::sizes(Path::is_file);
+    let machine = Machine {
+        door,
+        cpus: 1,
+        accel: Accel::Icount,
+        ovmf: sizes.first().copied().unwrap_or(OvmfSize::FourMiB),
+        no_reboot: true,
+        direct_efi: (door == Door::Uefi).then(|| (artifacts.application(), artifacts.payload())),
+        ..Machine::default()
+    };
+    let mut session = Session::start(&machine, artifacts)?;
+    let mut log = Vec::new();
+    match session.wait_for("hv.ready", Some(PATIENCE), |line| log.push(line.to_owned())) {
+        Ending::Bad(why) => bail!(
+            "{why}, and the box did not say hv.ready through the {} door; its log:\n{}",
+            door.name(),
+            log.join("\n")
+        ),
+        Ending::Event(line) => {
+            let tsc = number(&line, "tsc");
+            let start = if door == Door::Uefi { number(&line, "door_tsc") } else { Some(0) };
+            let count = tsc.zip(start).and_then(|(tsc, start)| tsc.checked_sub(start));
+            count.with_context(|| format!("this line has no sound time stamps: {line}"))
+        }
+    }
+}
+
+fn print(rows: &[Row]) {
+    println!("{:28} {:>15} {:>15}  unit", "", "measured", "promised");
+    for row in rows {
+        let promise = row.promise.map_or("-".to_owned(), digits);
+        let word = match row {
+            Row { repeats: false, .. } => "  DIFFERS from run to run",
+            row if row.kept() => "",
+            _ => "  BROKEN",
+        };
+        println!("{:28} {:>15} {:>15}  {}{word}", row.name, digits(row.figure), promise, row.unit);
+    }
+}
+
+/// A number with its digits in groups of three.
+fn digits(number: u64) -> String {
+    let text = number.to_string();
+    let groups: Vec<&str> =
+        text.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap_or("")).collect();
+    groups.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(digits), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn a_promise_is_kept_or_broken() {
+        let row = |figure, promise, repeats| Row { name: String::new(), figure, unit: "", promise, repeats };
+        assert!(row(5, Some(5), true).kept() && row(5, None, true).kept());
+        assert!(!row(6, Some(5), true).kept() && !row(1, Some(5), false).kept());
+    }
+}

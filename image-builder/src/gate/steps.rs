@@ -1,0 +1,149 @@
+//! The steps that start other programs.
+
+use crate::bare::{self, Builder, Target};
+use crate::image;
+use crate::process;
+use crate::setup::Toolbox;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Packages whose code runs on any host. The others hold x86-64 instructions.
+const PORTABLE: [&str; 6] = ["hv-abi", "hv-defs", "hv-core", "handoff", "ui", "image-builder"];
+/// The QEMU tests.
+const QEMU_TESTS: &str = "hearth-tests";
+
+/// What every step needs.
+pub struct Steps<'a> {
+    /// The checkout.
+    pub workspace: &'a Workspace,
+    /// What builds bare metal.
+    pub toolbox: &'a Toolbox,
+}
+
+impl Steps<'_> {
+    /// `Cargo.lock` answers every manifest.
+    pub fn lock_file(&self) -> Result<String> {
+        self.quiet(
+            &["metadata", "--locked", "--format-version=1"],
+            "type `cargo update --workspace` and look at Cargo.lock",
+        )
+    }
+
+    /// rustfmt would change nothing.
+    pub fn formatting(&self) -> Result<String> {
+        self.quiet(
+            &["fmt", "--all", "--check"],
+            "type `cargo fmt --all` (it comes with `rustup component add rustfmt`)",
+        )
+    }
+
+    /// clippy has nothing to say about what compiles for the host.
+    pub fn clippy_host(&self) -> Result<String> {
+        let mut arguments = vec!["clippy", "--all-targets"];
+        arguments.extend(host_packages());
+        arguments.extend(["--", "-Dwarnings"]);
+        self.quiet(&arguments, "mend what clippy says (it comes with `rustup component add clippy`)")
+    }
+
+    /// clippy has nothing to say about the bare-metal programs.
+    pub fn clippy_bare(&self) -> Result<String> {
+        let carried = self.workspace.artifacts().dir.join("payload.deflated");
+        let variables = [("HEARTH_PAYLOAD", carried.as_path())];
+        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH];
+        if self.toolbox.toolchain.clippy {
+            let builder = Builder::new(self.workspace, self.toolbox);
+            programs.iter().try_for_each(|&program| builder.clippy(program, &variables))?;
+            return Ok("for their own targets".to_owned());
+        }
+        // Debian's compiler comes without clippy. The host's has it, but no library for our targets:
+        // these programs are checked against the host's, which they use no more of.
+        if env::consts::ARCH != "x86_64" {
+            return Ok(
+                "left out: neither the bare-metal toolchain has clippy nor is this an x86-64 host".to_owned()
+            );
+        }
+        for program in programs {
+            let mut command = self.cargo();
+            command.args(["clippy", "--profile=bare", "--features=bare-metal", "--package", program.package]);
+            command.args(["--bin", program.name, "--", "-Dwarnings"]).envs(variables);
+            captured(&mut command, "mend what clippy says")?;
+        }
+        Ok("for the host's target, because the bare-metal toolchain has no clippy".to_owned())
+    }
+
+    /// The tests that need no QEMU.
+    pub fn host_tests(&self, each: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut command = self.cargo();
+        command.args(["test", "--no-fail-fast"]).args(host_packages());
+        if env::consts::ARCH == "x86_64" {
+            command.args(["--exclude", QEMU_TESTS]);
+        }
+        streamed(&mut command, each)
+    }
+
+    /// The QEMU tests, or those whose name contains `name`.
+    pub fn qemu_tests(&self, name: Option<&str>, each: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut command = self.cargo();
+        command.args(["test", "--no-fail-fast", "--package", QEMU_TESTS, "--"]).args(name);
+        streamed(&mut command, each)
+    }
+
+    /// All artifacts are built and keep their promises.
+    pub fn images(&self) -> Result<String> {
+        let built = image::build(self.workspace, self.toolbox)?;
+        Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
+    }
+
+    /// The path that the management VM will be built by.
+    pub fn hard_float(&self) -> Result<String> {
+        Builder::new(self.workspace, self.toolbox).library("ui", Target::Vm).map(|()| String::new())
+    }
+
+    /// The host's cargo: the one that started us, if one did.
+    fn cargo(&self) -> Command {
+        let mut command = process::host(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(self.workspace.root()).stdin(Stdio::null());
+        command
+    }
+
+    fn quiet(&self, arguments: &[&str], remedy: &str) -> Result<String> {
+        captured(self.cargo().args(arguments), remedy)
+    }
+}
+
+/// Which packages: all on the processor they are for, else those that run anywhere.
+fn host_packages() -> Vec<&'static str> {
+    if env::consts::ARCH == "x86_64" {
+        return vec!["--workspace"];
+    }
+    PORTABLE.iter().flat_map(|package| ["--package", package]).collect()
+}
+
+/// Runs a program whose output matters only if it fails.
+fn captured(command: &mut Command, remedy: &str) -> Result<String> {
+    let done = command.output().with_context(|| format!("starting {}", command.get_program().display()))?;
+    if !done.status.success() {
+        // clippy and rustfmt report on either stream.
+        let said = [done.stdout, done.stderr].concat();
+        bail!("{}\nnext: {remedy}", String::from_utf8_lossy(&said).trim());
+    }
+    Ok(String::new())
+}
+
+/// Runs a program and hands over each line of its standard output as it comes.
+fn streamed(command: &mut Command, each: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            each(String::from_utf8_lossy(&line).trim_end());
+        }
+    }
+    let status = child.wait().context("waiting for cargo")?;
+    if !status.success() {
+        bail!("cargo test ended with {status}; next: the failed tests are listed above");
+    }
+    Ok(())
+}

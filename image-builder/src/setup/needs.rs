@@ -1,0 +1,150 @@
+//! What Hearth needs of a computer, and whether it is there.
+
+use super::firmware;
+use super::toolchain::{self, Toolchain};
+use super::world::World;
+use std::path::{Path, PathBuf};
+
+/// Something that must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A Rust toolchain with the library's source.
+    Toolchain,
+    /// LLVM's linker, in both its roles.
+    Linker,
+    /// QEMU.
+    Qemu,
+    /// UEFI firmware for QEMU.
+    Ovmf,
+    /// A window for QEMU's screen.
+    Window,
+    /// Bochs, with its BIOSes.
+    Bochs,
+}
+
+impl Need {
+    /// Every need.
+    pub const ALL: [Self; 6] =
+        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Window, Self::Bochs];
+    /// What building takes.
+    pub const FOR_IMAGE: [Self; 2] = [Self::Toolchain, Self::Linker];
+    /// What running without a window takes.
+    pub const FOR_RUN: [Self; 4] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf];
+    /// What all tests take.
+    pub const FOR_TEST: [Self; 5] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Bochs];
+
+    /// What it is, in plain words.
+    pub const fn plain(self) -> &'static str {
+        match self {
+            Self::Toolchain => "Rust with library source",
+            Self::Linker => "LLVM linker (ld.lld, lld-link)",
+            Self::Qemu => "QEMU for x86-64",
+            Self::Ovmf => "OVMF (UEFI for QEMU)",
+            Self::Window => "QEMU's window",
+            Self::Bochs => "Bochs",
+        }
+    }
+
+    /// What goes without it.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Self::Toolchain | Self::Linker => "image, run, test",
+            Self::Qemu | Self::Ovmf => "run, test",
+            Self::Window => "run with a window",
+            Self::Bochs => "test (the rom door in Bochs)",
+        }
+    }
+}
+
+/// One need, looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked for.
+    pub need: Need,
+    /// Where it is and which version; none = missing.
+    pub found: Option<String>,
+}
+
+/// Looks for each of `needs`.
+pub fn look(world: &dyn World, needs: &[Need]) -> Vec<Finding> {
+    let toolchain = toolchain::resolve(world);
+    needs.iter().map(|&need| Finding { need, found: look_for(world, need, toolchain.as_ref()) }).collect()
+}
+
+fn look_for(world: &dyn World, need: Need, toolchain: Option<&Toolchain>) -> Option<String> {
+    match need {
+        Need::Toolchain => toolchain.map(ToString::to_string),
+        Need::Linker => {
+            let linkers = toolchain::linkers(world, toolchain.map(|found| found.sysroot.as_path()))?;
+            Some(linkers.elf.display().to_string())
+        }
+        Need::Qemu => {
+            let program = world.program(crate::qemu::PROGRAM)?;
+            let about = world.output(&program, &["--version"])?;
+            Some(format!("{} in {}", first_line(&about), program.display()))
+        }
+        Need::Ovmf => {
+            let sizes = firmware::sizes(|path| world.exists(path));
+            let pair = firmware::locate(*sizes.first()?, |path| world.exists(path))?;
+            Some(pair.code.display().to_string())
+        }
+        Need::Window => {
+            let program = world.program(crate::qemu::PROGRAM)?;
+            let displays = world.output(&program, &["-display", "help"])?;
+            let known = ["gtk", "sdl", "cocoa"];
+            displays.split_whitespace().find(|word| known.contains(word)).map(str::to_owned)
+        }
+        Need::Bochs => bochs(world).map(|path| path.display().to_string()),
+    }
+}
+
+/// Bochs, if its video BIOS is there too.
+fn bochs(world: &dyn World) -> Option<PathBuf> {
+    const VIDEO_BIOS: [&str; 4] = [
+        "/usr/share/bochs/VGABIOS-lgpl-latest",
+        "/usr/share/bochs/VGABIOS-lgpl-latest.bin",
+        "/opt/homebrew/share/bochs/VGABIOS-lgpl-latest",
+        "/usr/local/share/bochs/VGABIOS-lgpl-latest",
+    ];
+    VIDEO_BIOS.iter().find(|file| world.exists(Path::new(file)))?;
+    // Debian's `bochs` is a wrapper that wants a terminal; `bochs-bin` is the program itself.
+    world.program("bochs-bin").or_else(|| world.program("bochs"))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::Fake;
+    use super::*;
+
+    #[test]
+    fn an_empty_computer_lacks_everything() {
+        let findings = look(&Fake::linux(""), &Need::ALL);
+        assert!(findings.iter().all(|finding| finding.found.is_none()), "{findings:?}");
+    }
+
+    #[test]
+    fn qemu_without_a_window_is_told_from_one_with() {
+        let world = Fake::linux("")
+            .with_program("/usr/bin/qemu-system-x86_64")
+            .answer("/usr/bin/qemu-system-x86_64 --version", "QEMU emulator version 7.2.22 (x)\nCopyright\n");
+        let bare = world.clone().answer("/usr/bin/qemu-system-x86_64 -display help", "none\ncurses\n");
+        let findings = look(&bare, &[Need::Qemu, Need::Window]);
+        let qemu = findings[0].found.as_deref().expect("found");
+        assert_eq!(qemu, "QEMU emulator version 7.2.22 (x) in /usr/bin/qemu-system-x86_64");
+        assert_eq!(findings[1].found, None);
+        let gui = world.answer("/usr/bin/qemu-system-x86_64 -display help", "none\ngtk\n");
+        assert_eq!(look(&gui, &[Need::Window])[0].found.as_deref(), Some("gtk"));
+    }
+
+    #[test]
+    fn bochs_needs_its_video_bios() {
+        let world = Fake::linux("").with_program("/usr/bin/bochs-bin");
+        assert_eq!(look(&world, &[Need::Bochs])[0].found, None);
+        let world = world.file("/usr/share/bochs/VGABIOS-lgpl-latest", "");
+        assert!(look(&world, &[Need::Bochs])[0].found.is_some());
+    }
+}
