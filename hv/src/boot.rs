@@ -5,13 +5,12 @@
 
 use crate::machine::{self, Machine};
 use crate::refusal::{refuse, refuse_machine, sentence};
-use crate::{drill, event, idle, log, memory, panic, smp};
+use crate::{drill, event, idle, log, memory, panic, screen, smp};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
 use hv_abi::memory::{MemoryKind, PhysRange};
 use hv_arch::apic::LocalApic;
 use hv_arch::percpu::{self, FAULT_STACKS, MAX_CPUS};
 use hv_arch::{cpu, timer, traps};
-use hv_console::Screen;
 use hv_core::acpi::{self, PhysicalMemory};
 use hv_core::features::Features;
 use hv_core::memory::{Owner, layout};
@@ -26,14 +25,13 @@ const LEAST_MEMORY: u64 = 112 << 20;
 
 /// Runs on the door's page tables and stack.
 pub fn take_over(boot: &BootInfo) -> ! {
-    // SAFETY: hv is alone on the machine; the screen is in the direct map that the door made.
-    let mut screen = unsafe {
-        log::open();
-        Screen::open(boot.framebuffer, DIRECT_MAP)
-    };
+    // SAFETY: hv is alone on the machine.
+    unsafe { log::open() };
     if let Err(what) = boot.check() {
-        refuse(boot.door, &mut Screen::none(), what, "Please report this: it is a fault in Hearth.");
+        refuse(boot.door, what, "Please report this: it is a fault in Hearth.");
     }
+    // SAFETY: as above; the screen is in the door's direct map, and `memory::take` keeps it there.
+    unsafe { screen::open(boot.framebuffer) };
     // SAFETY: the first CPU, interrupts off, no other runs.
     unsafe {
         percpu::install(0, 0, [0; FAULT_STACKS]);
@@ -47,7 +45,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
     let pm_timer = platform.as_ref().ok().and_then(|platform| platform.pm_timer);
     let Some((clock, source)) = timer::find_tsc(features.tsc_khz, pm_timer) else {
         let what = "This computer has no timer that Hearth can measure time with.";
-        refuse(boot.door, &mut screen, what, "Hearth needs an ACPI PM timer or a PIT.");
+        refuse(boot.door, what, "Hearth needs an ACPI PM timer or a PIT.");
     };
     log::set_clock(clock);
     describe(boot, &features, options);
@@ -58,25 +56,25 @@ pub fn take_over(boot: &BootInfo) -> ! {
 
     // SAFETY: `permission` reads the registers of a vendor only where CPUID names that vendor.
     let permission = virtualization::permission(&features, |number| unsafe { cpu::read_msr(number) })
-        .unwrap_or_else(|why| refuse_machine(boot.door, &mut screen, &why));
-    let ram = boot.memory.top_of_ram().min(ram_bytes(boot));
+        .unwrap_or_else(|why| refuse_machine(boot.door, &why));
+    let ram = ram_bytes(boot);
     if ram < LEAST_MEMORY {
         let what = sentence(format_args!(
             "Hearth needs 128 MiB of memory, and this computer has {} MiB for it.",
             ram >> 20
         ));
-        refuse(boot.door, &mut screen, &what, "Give the machine more memory.");
+        refuse(boot.door, &what, "Give the machine more memory.");
     }
     let platform = platform.unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't find this computer's processors: {fault}."));
-        refuse(boot.door, &mut screen, &what, "Hearth needs firmware with ACPI tables.");
+        refuse(boot.door, &what, "Hearth needs firmware with ACPI tables.");
     });
 
     let cpus = platform.cpus.len().clamp(1, MAX_CPUS);
     let apic = LocalApic::choose(&features, platform.local_apic);
     let own = memory::take(boot, &features, cpus, platform.local_apic).unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't set up its own memory: {fault}."));
-        refuse(boot.door, &mut screen, &what, "Please report this with the machine's model.");
+        refuse(boot.door, &what, "Please report this with the machine's model.");
     });
     cpu::set_control_registers(&features);
     // SAFETY: the tables map hv's image, its stacks and the direct map, where all that is used
@@ -93,7 +91,6 @@ pub fn take_over(boot: &BootInfo) -> ! {
         cpus,
         door_tsc: boot.entry_tsc,
         memory: Mutex::new(own.owners),
-        screen: Mutex::new(screen),
     });
     smp::prepare(&own.start_space, own.start_page);
     free_landing(machine, boot);

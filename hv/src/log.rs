@@ -42,8 +42,17 @@ pub fn set_clock(clock: Tsc) {
     KHZ.store(clock.khz(), Ordering::Relaxed);
 }
 
+/// The log's clock. Before it is set: one that is right to within a factor of a few, because a
+/// processor's clock is.
+pub fn clock() -> Tsc {
+    Tsc::new(match KHZ.load(Ordering::Relaxed) {
+        0 => 3_000_000,
+        khz => khz,
+    })
+}
+
 /// Microseconds since power-on.
-pub fn micros() -> u64 {
+fn micros() -> u64 {
     match KHZ.load(Ordering::Relaxed) {
         0 => 0,
         khz => Tsc::new(khz).micros(tsc()),
@@ -54,10 +63,20 @@ pub fn micros() -> u64 {
 ///
 /// The time is read inside the lock, so that it never runs backwards from line to line.
 pub fn write(write: impl FnOnce(&mut Log, u64) -> fmt::Result) {
-    let mut log = LOG.lock();
+    write_to(&mut LOG.lock(), write);
+}
+
+/// As [`write`], but writes nothing if the log is in use; for code that may have interrupted it.
+pub fn try_write(write: impl FnOnce(&mut Log, u64) -> fmt::Result) {
+    if let Some(mut log) = LOG.try_lock() {
+        write_to(&mut log, write);
+    }
+}
+
+fn write_to(log: &mut Log, write: impl FnOnce(&mut Log, u64) -> fmt::Result) {
     let micros = micros();
     // The serial port never fails, and a kept line that is full is cut.
-    let _ = write(&mut log, micros);
+    let _ = write(log, micros);
 }
 
 /// The last lines, oldest first, each given to `tell`; for the epitaph, when no other CPU runs: a

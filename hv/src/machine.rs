@@ -2,7 +2,6 @@
 
 use hv_arch::address_space::AddressSpace;
 use hv_arch::apic::LocalApic;
-use hv_console::Screen;
 use hv_core::acpi::Platform;
 use hv_core::clock::Tsc;
 use hv_core::features::Features;
@@ -33,8 +32,6 @@ pub struct Machine {
     pub door_tsc: u64,
     /// Who has which memory.
     pub memory: Mutex<OwnershipMap>,
-    /// The screen, until somebody else draws on it.
-    pub screen: Mutex<Screen>,
 }
 
 static MACHINE: Once<Machine> = Once::new();

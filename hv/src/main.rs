@@ -17,6 +17,7 @@ mod machine;
 mod memory;
 mod panic;
 mod refusal;
+mod screen;
 mod smp;
 
 use hv_abi::boot::BootInfo;

@@ -1,11 +1,12 @@
 //! hv is at fault: an epitaph, the other CPUs stopped, and after ten seconds a restart.
 
 use crate::refusal::sentence;
-use crate::{event, log, machine};
+use crate::{event, log, machine, screen};
 use core::arch::asm;
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
+use hv_abi::log::Level;
 use hv_arch::traps::{self, TrapFrame};
 use hv_arch::{cpu, percpu, power, timer};
 use hv_core::memory::layout;
@@ -44,7 +45,8 @@ pub fn on_trap(frame: &TrapFrame) {
         if DYING.load(Ordering::Acquire) {
             cpu::halt_forever();
         }
-        event!(Warn, "hv.nmi", cpu = percpu::this().index(), rip = Hex(frame.rip));
+        // It may have come while this CPU was in the log, so it is only told if that is free.
+        log::try_write(|log, micros| hv_abi::line!(log, micros, Level::Warn, "hv.nmi", rip = Hex(frame.rip)));
         return;
     }
     if frame.vector >= u64::from(traps::FIRST_INTERRUPT) {
@@ -85,8 +87,7 @@ fn die(place: &str, what: &dyn Display, registers: impl FnOnce() -> u64) -> ! {
         // Another CPU was first, or the epitaph itself failed: nothing more can be said.
         cpu::halt_forever();
     }
-    let machine = machine::get();
-    if let Some(machine) = machine {
+    if let Some(machine) = machine::get() {
         machine.apic.send_nmi_to_others();
         timer::spin(machine.clock, STOP_MICROS);
     }
@@ -94,8 +95,7 @@ fn die(place: &str, what: &dyn Display, registers: impl FnOnce() -> u64) -> ! {
     // SAFETY: the other CPUs are stopped; this one is here for good.
     unsafe { log::last_words(|line| drop(kept.push(line.clone()))) };
 
-    let cpu_index = machine.map_or(0, |_| percpu::this().index());
-    event!(Error, "panic", where = place, what = what, cpu = cpu_index);
+    event!(Error, "panic", where = place, what = what, cpu = percpu::this().index());
     let rbp = registers();
     let control = (Cr0::read_raw(), Cr2::read_raw(), Cr3::read_raw().0.start_address(), Cr4::read_raw());
     event!(
@@ -106,7 +106,7 @@ fn die(place: &str, what: &dyn Display, registers: impl FnOnce() -> u64) -> ! {
         cr3 = Hex(control.2.as_u64()),
         cr4 = Hex(control.3)
     );
-    let mapped = |address| machine.is_some_and(|machine| machine.space.translate(address).is_some());
+    let mapped = |address| machine::get().is_some_and(|machine| machine.space.translate(address).is_some());
     for address in cpu::call_chain(rbp, mapped).take(CALLS) {
         event!(Error, "panic.call", address = Hex(address));
     }
@@ -125,23 +125,14 @@ fn end(place: &str, what: &dyn Display) -> ! {
         AfterPanic::Halt => ("halt", "The box stays like this until it is switched off."),
     };
     event!(Error, "panic.end", action = action);
-    if let Some(machine) = machine {
-        let text = sentence(format_args!("Something went wrong inside Hearth: {what} ({place})"));
-        // SAFETY: whoever held the lock is stopped.
-        unsafe { machine.screen.force_unlock() };
-        machine.screen.lock().show(&Notice {
-            tone: Tone::Trouble,
-            title: "Hearth has stopped",
-            text: &text,
-            detail,
-        });
-    }
+    let text = sentence(format_args!("Something went wrong inside Hearth: {what} ({place})"));
+    let notice = Notice { tone: Tone::Trouble, title: "Hearth has stopped", text: &text, detail };
+    // SAFETY: the other CPUs are stopped.
+    unsafe { screen::show_last(&notice) };
     if after == AfterPanic::Halt {
         cpu::halt_forever();
     }
-    if let Some(machine) = machine {
-        timer::spin(machine.clock, RESTART_MICROS);
-    }
+    timer::spin(log::clock(), RESTART_MICROS);
     power::restart(machine.and_then(|machine| machine.platform.reset))
 }
 

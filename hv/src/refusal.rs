@@ -1,10 +1,9 @@
 //! When hv can't run on this machine: a sentence in the log and on the screen, then a clean halt.
 
-use crate::event;
+use crate::{event, screen};
 use core::fmt;
 use hv_abi::boot::Door;
 use hv_arch::cpu;
-use hv_console::Screen;
 use hv_core::virtualization::Refusal;
 use ui::notice::{Notice, Tone};
 
@@ -19,13 +18,13 @@ pub fn sentence(text: fmt::Arguments<'_>) -> Sentence {
 }
 
 /// Says why hv does not start, and what to do; halts for good.
-pub fn refuse(door: Door, screen: &mut Screen, what: &str, remedy: &str) -> ! {
+pub fn refuse(door: Door, what: &str, remedy: &str) -> ! {
     event!(Error, "boot.refused", door = door, what = what, remedy = remedy);
-    screen.show(&Notice { tone: Tone::Trouble, title: "Hearth can't start", text: what, detail: remedy });
+    screen::show(&Notice { tone: Tone::Trouble, title: "Hearth can't start", text: what, detail: remedy });
     cpu::halt_forever()
 }
 
 /// As [`refuse`], for what `hv-core` decided.
-pub fn refuse_machine(door: Door, screen: &mut Screen, why: &Refusal) -> ! {
-    refuse(door, screen, why.what, why.remedy)
+pub fn refuse_machine(door: Door, why: &Refusal) -> ! {
+    refuse(door, why.what, why.remedy)
 }

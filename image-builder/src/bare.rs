@@ -61,7 +61,7 @@ pub const HV: Program = Program { package: "hv", name: "hv", target: Target::Non
 /// The rom door.
 pub const ROM: Program = Program { package: "firmware-rom", name: "rom", target: Target::None };
 /// The uefi door.
-pub const UEFI: Program = Program { package: "firmware-uefi", name: "uefi", target: Target::Uefi };
+pub const UEFI: Program = Program { package: "firmware-uefi", name: "hearth-uefi", target: Target::Uefi };
 /// The pvh door.
 pub const PVH: Program = Program { package: "firmware-pvh", name: "pvh", target: Target::None };
 

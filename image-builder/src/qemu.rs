@@ -220,25 +220,29 @@ impl Machine {
             Door::Uefi => {
                 add_ovmf(line, &firmware::find(self.ovmf)?)?;
                 let Some((application, payload)) = &self.direct_efi else { return Ok(()) };
-                line.add("-kernel", utf8(application)?).add("-initrd", utf8(payload)?)
+                // Not `-initrd`: QEMU takes that beside Linux kernels only.
+                let payload = escape_commas(utf8(payload)?);
+                line.add("-kernel", utf8(application)?)
+                    .add("-fw_cfg", &format!("name=opt/hearth/payload,file={payload}"))
             }
         };
         Ok(())
     }
 
     fn add_disk(&self, line: &mut CommandLine, artifacts: &Artifacts) -> Result<()> {
+        // Index 0 is taken by `-kernel` where there is one.
         let file = escape_commas(utf8(&artifacts.image())?);
         line.add("-drive", &format!("if=none,id=disk,format=raw,snapshot=on,file={file}"));
         match (self.disk, self.board.as_str()) {
-            (DiskBus::VirtioBlk, _) => line.add("-device", "virtio-blk-pci,drive=disk,bootindex=0"),
-            (DiskBus::Nvme, _) => line.add("-device", "nvme,serial=hearth,drive=disk,bootindex=0"),
+            (DiskBus::VirtioBlk, _) => line.add("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+            (DiskBus::Nvme, _) => line.add("-device", "nvme,serial=hearth,drive=disk,bootindex=1"),
             // q35's own south bridge is an ICH9 with AHCI; pc's is a PIIX3 with plain IDE.
-            (DiskBus::Ahci, "q35") => line.add("-device", "ide-hd,bus=ide.0,drive=disk,bootindex=0"),
+            (DiskBus::Ahci, "q35") => line.add("-device", "ide-hd,bus=ide.0,drive=disk,bootindex=1"),
             (DiskBus::Ahci, _) => line
                 .add("-device", "ich9-ahci,id=ahci")
-                .add("-device", "ide-hd,bus=ahci.0,drive=disk,bootindex=0"),
+                .add("-device", "ide-hd,bus=ahci.0,drive=disk,bootindex=1"),
             (DiskBus::Usb, _) => {
-                line.add("-device", "qemu-xhci").add("-device", "usb-storage,drive=disk,bootindex=0")
+                line.add("-device", "qemu-xhci").add("-device", "usb-storage,drive=disk,bootindex=1")
             }
         };
         Ok(())

@@ -100,8 +100,12 @@ fn little_memory(machine: &Machine, name: &str) -> Result<()> {
 /// Each way hv can break down, told to stay halted: an epitaph that names the place, all registers
 /// and what came before; then nothing moves.
 fn panics(tests: &mut Tests, door: Door) {
-    for (cause, words) in [("panic", "test=panic"), ("page-fault", "page fault"), ("stack-overflow", "stack")]
-    {
+    for (cause, words, cpu) in [
+        ("panic", "test=panic", 0),
+        ("page-fault", "page fault at address 0xdead0000", 0),
+        ("stack-overflow", "stack overflow on CPU 0", 0),
+        ("other-cpu", "test=other-cpu", 1),
+    ] {
         let machine = Machine { door, options: format!("test={cause} panic=halt"), ..base() };
         tests.add(format!("{}/{cause}", door.name()), move || {
             Qemu::start(&machine)?.check(|qemu| epitaph(qemu, words, cpu))

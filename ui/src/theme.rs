@@ -18,4 +18,4 @@ pub const SAFE_AREA_PART: u32 = 20;
 
 /// One step of text size is worth this many lines of screen, so that text read from three metres
 /// is as large on every screen.
-pub const LINES_PER_SCALE: u32 = 540;
+pub const LINES_PER_SCALE: u32 = 360;

@@ -1,7 +1,6 @@
 //! What a QEMU below us hands over with `-fw_cfg`, asked of its configuration device.
 
 use alloc::string::String;
-use alloc::vec::Vec;
 use handoff::fw_cfg::{self, FwCfg};
 use hv_abi::boot::COMMAND_LINE_MAX;
 use uefi::boot::{self, Tpl};
@@ -27,7 +26,7 @@ pub fn payload_len() -> Option<u64> {
 }
 
 /// Fills `bytes` with the start of the payload.
-pub fn read_payload(bytes: &mut Vec<u8>) {
+pub fn read_payload(bytes: &mut [u8]) {
     with_device(|device| {
         if let Some(file) = device.file(PAYLOAD) {
             device.read_file(file, bytes);

@@ -81,27 +81,29 @@ fn nothing_in_the_file_system_tells_when_it_was_made() {
     // January 1st 1980 is 0x0021, midnight 0.
     assert_eq!(esp[root + 12..root + 26], [0, 0, 0, 0, 0x21, 0, 0x21, 0, 0, 0, 0, 0, 0x21, 0]);
 
-    fn entries(folder: &fatfs::Dir<Cursor<Vec<u8>>>) -> usize {
-        let epoch = (1980, 1, 1);
-        let day = |date: fatfs::Date| (date.year, date.month, date.day);
-        let mut count = 0;
-        for entry in folder.iter().map(Result::unwrap) {
-            let name = entry.file_name();
-            for at in [entry.created(), entry.modified()] {
-                let time = (at.time.hour, at.time.min, at.time.sec, at.time.millis);
-                assert_eq!((day(at.date), time), (epoch, (0, 0, 0, 0)), "{name}");
-            }
-            assert_eq!(day(entry.accessed()), epoch, "{name}");
-            count += 1;
-            if entry.is_dir() && !name.starts_with('.') {
-                count += entries(&entry.to_dir());
-            }
-        }
-        count
-    }
     let volume = fatfs::FileSystem::new(Cursor::new(esp), fatfs::FsOptions::new()).unwrap();
     // Three folders, each with two entries for itself and its parent, and five files.
-    assert_eq!(entries(&volume.root_dir()), 3 * 3 + 5);
+    assert_eq!(stamped(&volume.root_dir()), 3 * 3 + 5);
+}
+
+/// Checks the times of everything in a folder and below, and says how many entries that was.
+fn stamped(folder: &fatfs::Dir<Cursor<Vec<u8>>>) -> usize {
+    let epoch = (1980, 1, 1);
+    let day = |date: fatfs::Date| (date.year, date.month, date.day);
+    let mut count = 0;
+    for entry in folder.iter().map(Result::unwrap) {
+        let name = entry.file_name();
+        for at in [entry.created(), entry.modified()] {
+            let time = (at.time.hour, at.time.min, at.time.sec, at.time.millis);
+            assert_eq!((day(at.date), time), (epoch, (0, 0, 0, 0)), "{name}");
+        }
+        assert_eq!(day(entry.accessed()), epoch, "{name}");
+        count += 1;
+        if entry.is_dir() && !name.starts_with('.') {
+            count += stamped(&entry.to_dir());
+        }
+    }
+    count
 }
 
 #[test]

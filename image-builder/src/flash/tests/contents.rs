@@ -13,7 +13,10 @@ fn look(disk: &[u8], parts: &[Part]) -> Contents {
     read(&mut Cursor::new(disk), parts).unwrap()
 }
 
-fn with(marks: &[(usize, &[u8])]) -> Vec<u8> {
+/// Bytes and where they are.
+type Bytes<'a> = (usize, &'a [u8]);
+
+fn with(marks: &[Bytes]) -> Vec<u8> {
     let mut disk = vec![0; MIB as usize];
     for (at, bytes) in marks {
         disk[*at..at + bytes.len()].copy_from_slice(bytes);
@@ -45,7 +48,7 @@ fn a_partition_table_with_a_wrong_checksum_is_not_believed() {
 
 #[test]
 fn every_kind_of_file_system_is_known_by_its_mark() {
-    let cases: [(&str, Option<&str>, &[(usize, &[u8])]); 8] = [
+    let cases: [(&str, Option<&str>, &[Bytes]); 8] = [
         ("ext2/3/4", Some("home"), &[(1080, b"\x53\xef"), (1024 + 120, b"home\0\0")]),
         ("NTFS", None, &[(3, b"NTFS    "), (510, b"\x55\xaa")]),
         ("FAT32", None, &[(82, b"FAT32   "), (71, b"NO NAME    ")]),

@@ -148,7 +148,7 @@ fn a_medium_that_cannot_be_read_is_told_with_the_place() {
 fn an_image_that_becomes_shorter_is_told() {
     let image = image();
     let mut medium = Fake::new(image.len());
-    let mut shorter = &image[..PIECE + 1];
+    let mut shorter = &image[..=PIECE];
     let failure = write(&mut shorter, image.len() as u64, &mut medium, &mut |_| ()).map(|_| ()).unwrap_err();
     assert!(matches!(failure, Failure::Image(_)), "{failure}");
 }

@@ -5,6 +5,7 @@ mod copy;
 mod disks;
 mod flow;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,13 +82,13 @@ impl Computer {
     }
 
     fn mount(&mut self, number: &str, place: &str, source: &str) -> &mut Self {
-        self.mounts += &format!("36 35 {number} / {place} rw,noatime shared:1 - fs {source} rw\n");
+        writeln!(self.mounts, "36 35 {number} / {place} rw,noatime shared:1 - fs {source} rw").unwrap();
         fs::write(self.folder.path().join("proc/self/mountinfo"), &self.mounts).unwrap();
         self
     }
 
     fn swap(&mut self, path: &str) -> &mut Self {
-        self.swaps += &format!("{path}   partition\t1000\t0\t-2\n");
+        writeln!(self.swaps, "{path}   partition\t1000\t0\t-2").unwrap();
         fs::write(self.folder.path().join("proc/swaps"), &self.swaps).unwrap();
         self
     }
