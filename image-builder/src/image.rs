@@ -201,6 +201,7 @@ mod tests {
         let mut file = elf(0x10_0000, &[Part::new(0x10_0000, 5, code), Part::new(0x10_1000, 4, &note)]);
         let second = 64 + 56;
         file[second..second + 4].copy_from_slice(&PT_NOTE.to_le_bytes());
+        file[second + 48..second + 56].copy_from_slice(&4u64.to_le_bytes()); // alignment
         file.extend(b"symbols");
         file[0x3c] = 1;
         file

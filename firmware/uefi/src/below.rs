@@ -1,23 +1,18 @@
 //! What a QEMU below us hands over with `-fw_cfg`, asked of its configuration device.
 
-use alloc::string::String;
 use handoff::fw_cfg::{self, FwCfg};
-use hv_abi::boot::COMMAND_LINE_MAX;
-use uefi::boot::{self, Tpl};
+use hv_abi::boot::CommandLine;
+use uefi::boot::{self, Tpl, TplGuard};
 
 /// The payload, for a machine without a disk: `-fw_cfg name=opt/hearth/payload,file=…`. QEMU's
 /// `-initrd` would do, but takes only Linux kernels beside it (QEMU 7.2, hw/i386/x86.c).
 const PAYLOAD: &str = "opt/hearth/payload";
 
-/// Options for hv, `-fw_cfg name=opt/hearth/options,string=…`.
-pub fn options() -> String {
-    // One byte more than hv takes, so that a line that is too long is noticed.
-    let mut buffer = [0; COMMAND_LINE_MAX + 1];
-    let found = with_device(|device| match device.file(fw_cfg::OPTIONS) {
-        Some(file) => device.read_file(file, &mut buffer).len(),
-        None => 0,
-    });
-    String::from_utf8_lossy(&buffer[..found.unwrap_or(0)]).into_owned()
+/// Options for hv: those the door was `given`, then QEMU's.
+pub fn command_line(given: &str) -> CommandLine {
+    let _alone = alone();
+    // SAFETY: while `_alone` lives, nobody else uses the device.
+    unsafe { fw_cfg::command_line(given.as_bytes()) }
 }
 
 /// Bytes of the payload, if there is one.
@@ -34,10 +29,17 @@ pub fn read_payload(bytes: &mut [u8]) {
     });
 }
 
-/// Asks the device, if there is one. `ask` must not call the firmware, nor allocate.
+/// Asks the device, if there is one. `ask` must neither call the firmware nor allocate.
 fn with_device<T>(ask: impl FnOnce(&mut FwCfg) -> T) -> Option<T> {
-    // SAFETY: `ask` keeps to the rule of this level, which is to call nothing; it is left on return.
-    let _alone = unsafe { boot::raise_tpl(Tpl::HIGH_LEVEL) };
-    // SAFETY: at the highest level nothing else of the firmware runs that may use the device.
+    let _alone = alone();
+    // SAFETY: while `_alone` lives, nobody else uses the device.
     unsafe { FwCfg::find() }.as_mut().map(ask)
+}
+
+/// Keeps the firmware's own programs, which may use the device, from running for as long as the
+/// result lives.
+fn alone() -> TplGuard {
+    // SAFETY: what runs at this level here calls nothing of the firmware, and the guard's owner
+    // returns to the level before.
+    unsafe { boot::raise_tpl(Tpl::HIGH_LEVEL) }
 }

@@ -96,17 +96,9 @@ fn exit() -> Result<MemoryMap> {
 
 /// Options for hv: the image's load options, then those of QEMU's command line.
 fn command_line() -> CommandLine {
-    let mut words = machine::protocol::<LoadedImage>(boot::image_handle())
+    let given = machine::protocol::<LoadedImage>(boot::image_handle())
         .ok()
         .and_then(|image| image.load_options_as_bytes().map(options::from_load_options))
         .unwrap_or_default();
-    options::append(&mut words, &below::options());
-    let (line, cut) = CommandLine::new(words.as_bytes());
-    if cut {
-        trouble::print(format_args!(
-            "Hearth: of the options, only the first {} bytes are kept.\n",
-            line.as_str().len()
-        ));
-    }
-    line
+    below::command_line(&given)
 }

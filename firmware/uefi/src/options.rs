@@ -13,19 +13,13 @@ pub fn from_load_options(bytes: &[u8]) -> String {
     for (at, word) in text.split_whitespace().enumerate() {
         let program = at == 0 && word.to_ascii_lowercase().ends_with(".efi");
         if !program && !word.starts_with("initrd=") {
-            append(&mut options, word);
+            if !options.is_empty() {
+                options.push(' ');
+            }
+            options.push_str(word);
         }
     }
     options
-}
-
-/// Adds more options behind those that are there.
-pub fn append(options: &mut String, more: &str) {
-    let more = more.trim();
-    if !options.is_empty() && !more.is_empty() {
-        options.push(' ');
-    }
-    options.push_str(more);
 }
 
 /// Little-endian UTF-16 up to a zero or the end; `None` if it is anything else.
@@ -70,15 +64,5 @@ mod tests {
         assert_eq!(from_load_options(&marker[..15]), "");
         assert_eq!(from_load_options(&[0x00, 0xd8]), "");
         assert_eq!(from_load_options(&[0x01, 0x00, 0x41, 0x00]), "");
-    }
-
-    #[test]
-    fn two_sources_are_one_line() {
-        let mut options = String::new();
-        append(&mut options, "");
-        append(&mut options, "panic=halt ");
-        append(&mut options, " test=panic");
-        append(&mut options, "  ");
-        assert_eq!(options, "panic=halt test=panic");
     }
 }

@@ -18,13 +18,7 @@ pub fn firmware_is_mute() {
     FIRMWARE_ANSWERS.store(false, Ordering::Relaxed);
 }
 
-/// Prints on the firmware's console, if it still has one.
-pub fn print(text: fmt::Arguments<'_>) {
-    if FIRMWARE_ANSWERS.load(Ordering::Relaxed) {
-        print_on_console(text);
-    }
-}
-
+/// Prints on the firmware's console, if it has one.
 fn print_on_console(text: fmt::Arguments<'_>) {
     // SAFETY: the table was given to us at entry and stays.
     let stdout = table::system_table_raw().map(|table| unsafe { table.as_ref() }.stdout);

@@ -11,13 +11,15 @@ use super::disks::{Disk, Kind};
 
 /// A size as it is printed on the box of a disk.
 pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "kB", "MB", "GB", "TB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    // 999.95 would be shown as 1000.0.
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        (value, unit) = (value / 1000.0, unit + 1);
+    const UNITS: [(&str, u64); 4] =
+        [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000)];
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
     }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+    // The first unit in which the rounded figure has at most three digits before the point.
+    let tenths = |unit: u64| bytes.saturating_add(unit / 20) / (unit / 10);
+    let (name, unit) = UNITS.into_iter().find(|(_, unit)| tenths(*unit) < 10_000).unwrap_or(UNITS[3]);
+    format!("{}.{} {name}", tenths(unit) / 10, tenths(unit) % 10)
 }
 
 /// Text from a device, fit for a terminal: nothing in it can move the cursor or change colours.
