@@ -3,8 +3,6 @@
 fn main() {
     let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     println!("cargo::rerun-if-changed=rom.ld");
-    println!("cargo::rerun-if-changed=src/start.S");
-    println!("cargo::rerun-if-changed=src/count.S");
     println!("cargo::rustc-link-arg-bins=-T{directory}/rom.ld");
     // The program runs where it is linked; nobody would apply relocations.
     println!("cargo::rustc-link-arg-bins=--no-pie");

@@ -51,6 +51,8 @@ const NEWEST_ID: u16 = 0xb0c5;
 const OLDEST_ID: u16 = 0xb0c2;
 /// [`Vbe::Enable`]: the mode is on.
 const ENABLED: u16 = 1 << 0;
+/// [`Vbe::Enable`]: width, height and bits a pixel read as the most that can be set.
+const MOST: u16 = 1 << 1;
 /// [`Vbe::Enable`]: the pixels are one linear range.
 const LINEAR: u16 = 1 << 6;
 
@@ -132,10 +134,25 @@ impl Registers {
         }
     }
 
+    /// Whether the display can show the mode. Bochs's depends on where it draws, and it stops at
+    /// what it can't draw; QEMU's can, and its `bochs-display` has no such question.
+    fn can_show(&mut self) -> bool {
+        if matches!(self, Self::Memory(_)) {
+            return true;
+        }
+        self.write(Vbe::Enable, MOST);
+        let most = [Vbe::Width, Vbe::Height, Vbe::BitsPerPixel].map(|which| self.read(which));
+        self.write(Vbe::Enable, 0);
+        most[0] >= WIDTH && most[1] >= HEIGHT && most[2] >= 8 * BYTES_PER_PIXEL
+    }
+
     /// Sets the mode; whether the display took it, and how many bytes of video memory it has.
     fn set_mode(&mut self) -> Option<u64> {
         self.write(Vbe::Id, NEWEST_ID);
         if !(OLDEST_ID..=NEWEST_ID).contains(&self.read(Vbe::Id)) {
+            return None;
+        }
+        if !self.can_show() {
             return None;
         }
         self.write(Vbe::Enable, 0);

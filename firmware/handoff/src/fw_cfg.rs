@@ -27,6 +27,7 @@ pub const OPTIONS: &str = "opt/hearth/options";
 pub struct FwCfg {
     selector: Port<u16>,
     data: Port<u8>,
+    dma: [Port<u32>; 2],
 }
 
 /// A file of the device.
@@ -73,7 +74,8 @@ impl FwCfg {
     /// # Safety
     /// As for [`FwCfg::find`]; and the ports must not belong to another device.
     pub unsafe fn probe() -> Option<Self> {
-        let mut device = Self { selector: Port::new(SELECTOR), data: Port::new(DATA) };
+        let dma = [Port::new(DMA_HIGH), Port::new(DMA_LOW)];
+        let mut device = Self { selector: Port::new(SELECTOR), data: Port::new(DATA), dma };
         device.select(KEY_SIGNATURE);
         let mut signature = [0; 4];
         device.read(&mut signature);
@@ -129,8 +131,8 @@ impl FwCfg {
         // SAFETY: the device reads `bytes` and answers in `command`, both mapped at their physical
         // addresses; it is done when the write to the port is (QEMU, docs/specs/fw_cfg.rst).
         unsafe {
-            Port::new(DMA_HIGH).write(((place >> 32) as u32).to_be());
-            Port::new(DMA_LOW).write((place as u32).to_be());
+            self.dma[0].write(((place >> 32) as u32).to_be());
+            self.dma[1].write((place as u32).to_be());
             at.read_volatile().control == 0
         }
     }

@@ -74,7 +74,9 @@ pub trait Config {
 }
 
 /// Configuration space of the board.
-pub struct Ports(());
+pub struct Ports {
+    address: Port<u32>,
+}
 
 impl Ports {
     /// Takes the two ports.
@@ -83,12 +85,12 @@ impl Ports {
     /// Nobody else may use them for as long as the result lives. What is written through them is
     /// the user's responsibility: it can move devices over memory.
     pub const unsafe fn new() -> Self {
-        Self(())
+        Self { address: Port::new(ADDRESS) }
     }
 
     fn select(&mut self, function: Function, offset: u8) -> u16 {
         // SAFETY: the address port only chooses what the data port reaches; it is ours.
-        unsafe { Port::new(ADDRESS).write(function.address(offset)) };
+        unsafe { self.address.write(function.address(offset)) };
         DATA + u16::from(offset & 3)
     }
 }

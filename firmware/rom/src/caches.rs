@@ -33,7 +33,9 @@ pub fn set(hole: u64) {
     let capability = read(mtrr::CAPABILITY);
     let fixed = capability & mtrr::HAS_FIXED != 0;
     if fixed {
-        mtrr::FIXED.iter().for_each(|&(register, types)| write(register, types));
+        for (register, types) in mtrr::FIXED {
+            write(register, types);
+        }
     }
     let mask = (1 << address_bits()) - 1;
     let mut pieces = mtrr::hole(hole);

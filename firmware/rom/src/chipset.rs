@@ -33,6 +33,7 @@ const DEVICES_END: u64 = 0xfec0_0000;
 /// I440FX: the bridge to ISA (PIIX3, PIIX4 function 0) and power management beside it.
 const PIIX_ISA: Function = Function::new(0, 1, 0);
 const PIIX4_PM: Function = Function::new(0, 1, 3);
+const ID_PIIX4_PM: u32 = 0x7113_8086;
 /// Q35: the bridge to LPC.
 const ICH9_LPC: Function = Function::new(0, 31, 0);
 
@@ -70,13 +71,23 @@ pub fn identify(config: &mut impl Config) -> Result<Board> {
 impl Board {
     /// Puts power management at [`PM_BASE`] and ECAM at its place. QEMU writes both into the ACPI
     /// tables it hands out, so this comes before they are read.
-    pub fn open(self, config: &mut impl Config) {
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the board's power management is missing: hv could not tell the time.
+    pub fn open(self, config: &mut impl Config) -> Result<()> {
         match self {
             Self::I440fx => {
+                if config.read(PIIX4_PM, register::ID) != ID_PIIX4_PM {
+                    return Err(Refusal {
+                        what: "This virtual machine has no power management, and so no clock for Hearth.",
+                        remedy: "Switch its ACPI on: in QEMU leave out acpi=off, in Bochs enable the acpi plugin.",
+                    });
+                }
                 // PMBA, bit 0 says I/O; PMREGMISC, bit 0 opens it (PIIX4 7.3.1, 7.3.10).
                 config.write32(PIIX4_PM, 0x40, u32::from(PM_BASE) | 1);
                 config.write8(PIIX4_PM, 0x80, 1);
                 config.write16(PIIX4_PM, register::COMMAND, command::IO);
+                config.write8(PIIX4_PM, register::INTERRUPT, SCI);
             }
             Self::Q35 => {
                 // PMBASE; ACPI_CNTL, bit 7 opens it, SCI on interrupt 9 (ICH9 13.1.11, 13.1.12).
@@ -87,6 +98,7 @@ impl Board {
                 config.write32(HOST_BRIDGE, 0x60, ECAM.base as u32 | 1);
             }
         }
+        Ok(())
     }
 
     /// PCI configuration as memory; empty where the board has none.
@@ -177,10 +189,16 @@ mod tests {
         let mut config = Fake::new();
         config.add(HOST_BRIDGE, ID_Q35, 0x0600_0000, &[]);
         config.add(ICH9_LPC, 0x2918_8086, 0x0601_0000, &[]);
-        Board::Q35.open(&mut config);
+        assert_eq!(Board::Q35.open(&mut config), Ok(()));
         assert_eq!(config.read(ICH9_LPC, 0x40), 0x601);
         assert_eq!(config.read(HOST_BRIDGE, 0x60), 0xb000_0001);
         assert_eq!(Board::Q35.ecam().end(), DEVICES);
+
+        let mut config = Fake::new();
+        assert!(Board::I440fx.open(&mut config).unwrap_err().remedy.contains("ACPI"));
+        config.add(PIIX4_PM, ID_PIIX4_PM, 0x0680_0000, &[]);
+        assert_eq!(Board::I440fx.open(&mut config), Ok(()));
+        assert_eq!((config.read(PIIX4_PM, 0x40), config.read(PIIX4_PM, 0x80)), (0x601, 1));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod caches;
 mod cmos;
 mod cpus;
+mod faults;
 mod files;
 
 use core::arch::{global_asm, x86_64::_rdtsc};
@@ -79,6 +80,7 @@ static SCREEN: Mutex<Framebuffer> = Mutex::new(Framebuffer::NONE);
 extern "C" fn rom_main() -> ! {
     // SAFETY: reading the time stamp counter has no effect on memory.
     let entry_tsc = unsafe { _rdtsc() };
+    faults::catch();
     let why = match open(entry_tsc) {
         Ok(never) => match never {},
         Err(why) => why,
@@ -90,7 +92,7 @@ fn open(entry_tsc: u64) -> Result<Infallible> {
     // SAFETY: this is the only program on the only CPU that runs.
     let mut config = unsafe { handoff::pci::Ports::new() };
     let board = chipset::identify(&mut config)?;
-    board.open(&mut config);
+    board.open(&mut config)?;
     // SAFETY: as above; on the boards that `identify` knows, nothing else is at these ports.
     let mut device = unsafe { FwCfg::probe() }.map(Device);
 
@@ -108,12 +110,11 @@ fn open(entry_tsc: u64) -> Result<Infallible> {
     // SAFETY: the range was checked to be flash, which nobody writes to.
     let payload = Payload::check(unsafe { bytes(flash::payload(&directory)?) })?;
 
-    let (root, memory) = describe(&ram, device.as_mut())?;
+    let (root, memory) = describe(&ram, device)?;
     let mut boot = BootInfo::new(Door::ROM, entry_tsc);
     boot.rsdp = root;
     boot.framebuffer = screen;
     boot.memory = memory;
-    drop(device);
     // SAFETY: as for the device before.
     boot.command_line = unsafe { fw_cfg::command_line(b"") };
 
@@ -160,25 +161,22 @@ fn place_devices(config: &mut handoff::pci::Ports, board: Board, ram: &MemoryMap
     }
 }
 
-/// The ACPI root pointer, and the map with the tables marked in it.
-fn describe(ram: &MemoryMap, device: Option<&mut Device>) -> Result<(u64, MemoryMap)> {
+/// The ACPI root pointer, and the map with the tables marked in it. The device is done with then.
+fn describe(ram: &MemoryMap, mut device: Option<Device>) -> Result<(u64, MemoryMap)> {
     let mut buffer = [0; MAX_SCRIPT];
-    let script = device.and_then(|device| {
+    let script = device.as_mut().and_then(|device| {
         let script = device.read_start(script::SCRIPT, &mut buffer)?;
         Some((script, device))
     });
-    let (root, block, kind) = match script {
-        Some((script, device)) => {
-            let block = memory::highest(ram, script::memory_needed(script, device)?)?;
-            // SAFETY: the block is RAM that nobody else uses, and start.S has mapped it.
-            let placed = script::run(script, device, unsafe { bytes_mut(block) }, block.base)?;
-            let kind = if placed.device_writes { MemoryKind::ACPI_NVS } else { MemoryKind::ACPI_TABLES };
-            (placed.root, block, kind)
-        }
-        None => {
-            let block = memory::highest(ram, tables::MEMORY as u64)?;
-            (write_tables(block), block, MemoryKind::ACPI_TABLES)
-        }
+    let (root, block, kind) = if let Some((script, device)) = script {
+        let block = memory::highest(ram, script::memory_needed(script, device)?)?;
+        // SAFETY: the block is RAM that nobody else uses, and start.S has mapped it.
+        let placed = script::run(script, device, unsafe { bytes_mut(block) }, block.base)?;
+        let kind = if placed.device_writes { MemoryKind::ACPI_NVS } else { MemoryKind::ACPI_TABLES };
+        (placed.root, block, kind)
+    } else {
+        let block = memory::highest(ram, tables::MEMORY as u64)?;
+        (write_tables(block), block, MemoryKind::ACPI_TABLES)
     };
     let mut builder = Builder::new();
     for region in ram.regions() {
@@ -255,9 +253,7 @@ fn refuse(why: &Refusal) -> ! {
 fn panic(info: &PanicInfo<'_>) -> ! {
     let unknown = &"unknown" as &dyn fmt::Display;
     let place = info.location().map_or(unknown, |place| place as &dyn fmt::Display);
-    warn(|serial| {
-        hv_abi::line!(serial, 0, Level::Error, "panic", where = place, what = info.message())
-    });
+    warn(|serial| hv_abi::line!(serial, 0, Level::Error, "panic", where = place, what = info.message()));
     refuse(&Refusal {
         what: "The program that starts Hearth has stopped over a fault of its own.",
         remedy: "Please report this, with the line that says panic on the machine's first serial port.",

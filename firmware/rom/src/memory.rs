@@ -108,10 +108,7 @@ mod tests {
         add_e820(&mut builder, &bytes).expect("room");
         add_board(&mut builder, PhysRange::new(0xb000_0000, 0x1000_0000)).expect("room");
         let map = builder.finish().expect("a map");
-        assert_eq!(
-            usable(&map),
-            [(0, 0xa_0000), (0x10_0000, 0xb000_0000), (GIB4, GIB4 + 0x8000_0000)]
-        );
+        assert_eq!(usable(&map), [(0, 0xa_0000), (0x10_0000, 0xb000_0000), (GIB4, GIB4 + 0x8000_0000)]);
         assert_eq!(low_end(&map), 0xb000_0000);
         assert_eq!(map.check(), Ok(()));
     }

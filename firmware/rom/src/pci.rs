@@ -7,7 +7,7 @@
 use crate::chipset::{self, Board};
 use handoff::pci::{Config, Function, HeaderType, command, each, register};
 use heapless::Vec;
-use hv_abi::memory::PhysRange;
+use hv_abi::memory::{PAGE_SIZE, PhysRange};
 
 /// Buses behind buses; each takes stack.
 const MAX_DEPTH: usize = 8;
@@ -183,6 +183,8 @@ impl<C: Config> Walk<'_, C> {
                 (kind, u64::from(high) << 32 | u64::from(low & !0xf))
             };
             let len = 1 << mask.trailing_zeros();
+            // Whoever maps a device's registers maps whole pages: no two share one.
+            let len = if kind == Kind::Io { len } else { PAGE_SIZE.max(len) };
             if bars.push(Bar { owner, offset, len, kind }).is_err() {
                 self.outcome.left_out += 1;
             }

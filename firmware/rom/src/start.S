@@ -8,7 +8,7 @@
 // Owed to rom_main: long mode, the lowest 4 GiB mapped where they are, caches on, A20 open, the
 // program copied from flash to where it is linked, .bss clear, a stack that grows down from
 // {STACK_TOP} into memory that nobody uses, direction flag clear, interrupts off. There is no
-// interrupt table: an exception before hv has its own resets the machine.
+// interrupt table yet: until rom_main has one, an exception resets the machine.
 //
 // Only the boot CPU comes through. Others wait for a SIPI after INIT and do not fetch from here; on
 // a board where they do, they halt until INIT calls them. A reset of the CPU alone (INIT of the

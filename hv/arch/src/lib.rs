@@ -14,5 +14,6 @@ pub mod cpu;
 pub mod percpu;
 pub mod power;
 pub mod smp;
+pub mod svm;
 pub mod timer;
 pub mod traps;

@@ -8,7 +8,10 @@
 
 pub mod acpi;
 pub mod clock;
+pub mod cpu;
+pub mod exit;
 pub mod features;
 pub mod memory;
 pub mod options;
+pub mod sched;
 pub mod virtualization;

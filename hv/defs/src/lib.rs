@@ -11,3 +11,4 @@ pub mod apic;
 pub mod cpuid;
 pub mod msr;
 pub mod paging;
+pub mod svm;

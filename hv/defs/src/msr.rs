@@ -39,6 +39,10 @@ pub mod vm_cr {
 pub mod efer {
     /// Long mode is wanted once paging is on.
     pub const LONG_MODE_ENABLE: u64 = 1 << 8;
+    /// Long mode is on.
+    pub const LONG_MODE_ACTIVE: u64 = 1 << 10;
+    /// SVM's instructions work.
+    pub const SVM_ENABLE: u64 = 1 << 12;
     /// Page-table entries may forbid execution.
     pub const NO_EXECUTE_ENABLE: u64 = 1 << 11;
 }
@@ -54,3 +58,6 @@ pub mod apic_base {
     /// Bits 12 and up: physical address of the xAPIC page.
     pub const ADDRESS: u64 = !0xfff;
 }
+
+/// AMD: physical address of the page that VMRUN saves the host to. APM 2, 15.30.4.
+pub const VM_HSAVE_PA: u32 = 0xc001_0117;

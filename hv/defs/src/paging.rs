@@ -15,6 +15,8 @@ pub mod bits {
     pub const PRESENT: u64 = 1 << 0;
     /// Writing is allowed.
     pub const WRITE: u64 = 1 << 1;
+    /// User programs may use it; a guest's every access counts as a user's (APM 2, 15.25.5).
+    pub const USER: u64 = 1 << 2;
     /// With `UNCACHED`'s other bit: index into the PAT (write-through).
     pub const WRITE_THROUGH: u64 = 1 << 3;
     /// Uncached, with `WRITE_THROUGH`: PAT entry 3, "UC" after reset.
@@ -38,6 +40,8 @@ pub enum Rights {
     ReadExecute,
     /// Read and write device registers: not cached, not executed.
     Device,
+    /// A guest's memory: all that the guest itself allows.
+    Guest,
     /// All. Only for the few instructions around a change of page tables.
     Transition,
 }
@@ -49,6 +53,7 @@ impl Rights {
             Self::ReadWrite => bits::WRITE | bits::NO_EXECUTE,
             Self::ReadExecute => 0,
             Self::Device => bits::WRITE | bits::NO_EXECUTE | bits::CACHE_DISABLE | bits::WRITE_THROUGH,
+            Self::Guest => bits::WRITE | bits::USER,
             Self::Transition => bits::WRITE,
         }
     }
@@ -167,7 +172,7 @@ fn descend(memory: &mut impl TableMemory, root: u64, virt: u64, level: u32) -> R
         table = if entry & bits::PRESENT == 0 {
             let fresh = memory.allocate().ok_or(MapError::NoTable)?;
             // Rights are decided by the last entry alone, so the ones above allow everything.
-            memory.write(table, at, fresh | bits::PRESENT | bits::WRITE);
+            memory.write(table, at, fresh | bits::PRESENT | bits::WRITE | bits::USER);
             fresh
         } else if entry & bits::LARGE != 0 && above < 4 {
             return Err(MapError::Occupied);

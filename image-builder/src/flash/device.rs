@@ -2,11 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::fs::{FlockOperation, OFlags, flock, major, minor};
+use rustix::fs::{FileType, FlockOperation, OFlags, flock, fstat, major, minor};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::copy::Medium;
@@ -36,9 +36,9 @@ impl Device {
     /// part of another device, in any namespace (open(2)): the last word after all looking at `/sys`.
     pub(super) fn disk(path: &Path, device: (u32, u32)) -> Result<Self> {
         let writer = open(path, OFlags::EXCL)?;
-        let about = writer.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
-        let opened = (major(about.rdev()), minor(about.rdev()));
-        if !about.file_type().is_block_device() || opened != device {
+        let about = fstat(&writer).with_context(|| format!("cannot look at {}", path.display()))?;
+        let is_disk = FileType::from_raw_mode(about.st_mode) == FileType::BlockDevice;
+        if !is_disk || (major(about.st_rdev), minor(about.st_rdev)) != device {
             bail!("{} is not the disk that /sys describes; next: look at it with ls -l", path.display());
         }
         // Programs that watch disks (udev, partitioners) leave one alone while it is locked

@@ -47,7 +47,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let image = match &args.image {
         Some(path) => path.clone(),
-        None => Workspace::find()?.root().join("target/hearth/hearth.img"),
+        None => Workspace::find()?.artifacts().image(),
     };
     if !cfg!(target_os = "linux") {
         bail!("{}", elsewhere(&image));
@@ -142,7 +142,7 @@ fn describe(disk: &Disk, output: &mut dyn Write) -> Result<()> {
     let lines = match read {
         Ok(found) => show::contents(&found),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            vec!["what is on it can be seen as root only".to_owned()]
+            vec!["what is on it may be seen by root only".to_owned()]
         }
         Err(error) => vec![format!("what is on it cannot be read: {error}")],
     };
@@ -164,12 +164,14 @@ fn flash(
     console: &mut Console,
     open: &dyn Fn(&Disk) -> Result<Box<dyn Medium>>,
 ) -> Result<()> {
-    let (image, bytes) = device::image(image)?;
-    let refusals = verdict::refusals(disk, bytes);
+    // What speaks against the disk is told even when there is no image yet.
+    let image = device::image(image);
+    let refusals = verdict::refusals(disk, image.as_ref().map_or(0, |(_, bytes)| *bytes));
     if !refusals.is_empty() {
         let reasons: Vec<String> = refusals.iter().map(|reason| format!("  {reason}")).collect();
         bail!("{} is not written, because\n{}", disk.path.display(), reasons.join("\n"));
     }
+    let (image, bytes) = image?;
     let mut medium = open(disk)?;
     writeln!(console.output, "{}", show::disk(disk))?;
     describe(disk, console.output)?;

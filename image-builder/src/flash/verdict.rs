@@ -30,11 +30,12 @@ pub(super) enum Refusal {
 pub(super) fn refusals(disk: &Disk, image: u64) -> Vec<Refusal> {
     let (system, other): (Vec<_>, Vec<_>) = disk.uses.iter().cloned().partition(Use::is_system);
     let mut found: Vec<Refusal> = system.into_iter().map(Refusal::System).collect();
-    match disk.kind {
-        Kind::Disk | Kind::Loop { .. } => (),
-        Kind::Other(what) => found.push(Refusal::NotADisk(what)),
-    }
     found.extend(other.into_iter().map(Refusal::InUse));
+    if let Kind::Other(what) = disk.kind {
+        // Its size and sectors are not what speaks against it.
+        found.push(Refusal::NotADisk(what));
+        return found;
+    }
     if disk.bytes == 0 {
         found.push(Refusal::NoMedium);
     } else if disk.bytes < image {

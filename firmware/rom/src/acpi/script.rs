@@ -64,6 +64,11 @@ enum Command<'s> {
 }
 
 impl<'s> Command<'s> {
+    /// Where the fields of a command that start with names are.
+    const FIRST: usize = 4;
+    const SECOND: usize = Self::FIRST + NAME;
+    const THIRD: usize = Self::SECOND + NAME;
+
     fn parse(bytes: &'s [u8; COMMAND]) -> Result<Self> {
         let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let name = |at: usize| {
@@ -71,29 +76,26 @@ impl<'s> Command<'s> {
             let end = field.iter().position(|&byte| byte == 0).ok_or(BROKEN)?;
             core::str::from_utf8(&field[..end]).map_err(|_| BROKEN)
         };
-        const FIRST: usize = 4;
-        const SECOND: usize = FIRST + NAME;
-        const THIRD: usize = SECOND + NAME;
         Ok(match number(0) {
-            1 => Self::Allocate { file: name(FIRST)?, align: number(SECOND) },
+            1 => Self::Allocate { file: name(Self::FIRST)?, align: number(Self::SECOND) },
             2 => Self::AddPointer {
-                target: name(FIRST)?,
-                source: name(SECOND)?,
-                offset: number(THIRD),
-                size: bytes[THIRD + 4],
+                target: name(Self::FIRST)?,
+                source: name(Self::SECOND)?,
+                offset: number(Self::THIRD),
+                size: bytes[Self::THIRD + 4],
             },
             3 => Self::AddChecksum {
-                file: name(FIRST)?,
-                offset: number(SECOND),
-                start: number(SECOND + 4),
-                len: number(SECOND + 8),
+                file: name(Self::FIRST)?,
+                offset: number(Self::SECOND),
+                start: number(Self::SECOND + 4),
+                len: number(Self::SECOND + 8),
             },
             4 => Self::WritePointer {
-                target: name(FIRST)?,
-                source: name(SECOND)?,
-                offset: number(THIRD),
-                plus: number(THIRD + 4),
-                size: bytes[THIRD + 8],
+                target: name(Self::FIRST)?,
+                source: name(Self::SECOND)?,
+                offset: number(Self::THIRD),
+                plus: number(Self::THIRD + 4),
+                size: bytes[Self::THIRD + 8],
             },
             _ => Self::Other,
         })

@@ -65,7 +65,13 @@ impl Fake {
         {
             // The lowest bits say what it is and can't be written; an upper half has none.
             let upper = index > 0 && bars[index - 1] & 0b111 == 0b100;
-            let fixed = if upper { 0 } else if mask & 1 == 1 { 0b11 } else { 0xf };
+            let fixed = if upper {
+                0
+            } else if mask & 1 == 1 {
+                0b11
+            } else {
+                0xf
+            };
             new = new & mask & !fixed | mask & fixed;
         } else if (register::BAR0..0x18).contains(&word) {
             new = 0;
@@ -91,6 +97,7 @@ impl Config for Fake {
 }
 
 const IO_64: u32 = 0xffff_ffc1;
+const MEM_256: u32 = 0xffff_ff00;
 const MEM_4K: u32 = 0xffff_f000;
 const MEM_16M_PREFETCH: u32 = 0xff00_0008;
 const MEM64_16K: [u32; 2] = [0xffff_c00c, 0xffff_ffff];
@@ -124,6 +131,15 @@ fn each_base_address_gets_its_own_aligned_place_and_decodes() {
     let pages = [board.read(SLOT2, 0x18), board.read(SLOT3, 0x14)];
     assert!(pages.contains(&0xc100_4000) && pages.contains(&0xc100_5000), "{pages:x?}");
     assert_eq!(board.read(SLOT3, register::COMMAND) as u16, command::IO | command::MEMORY);
+}
+
+#[test]
+fn no_two_base_addresses_share_a_page() {
+    let mut board = Fake::new();
+    board.add(SLOT2, 1, NIC, &[MEM_256, MEM_256, IO_64, IO_64]);
+    assign(&mut board, Board::Q35, windows());
+    assert_eq!((board.read(SLOT2, 0x10), board.read(SLOT2, 0x14)), (0xc000_0000, 0xc000_1000));
+    assert_eq!((board.read(SLOT2, 0x18), board.read(SLOT2, 0x1c)), (0xc001, 0xc041));
 }
 
 #[test]
