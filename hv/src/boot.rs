@@ -9,6 +9,7 @@ use crate::{drill, event, idle, log, memory, panic, screen, smp};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
 use hv_abi::memory::{MemoryKind, PhysRange};
 use hv_arch::apic::LocalApic;
+use hv_arch::memory_types::MemoryTypes;
 use hv_arch::percpu::{self, FAULT_STACKS, MAX_CPUS};
 use hv_arch::{cpu, timer, traps};
 use hv_core::acpi::{self, PhysicalMemory};
@@ -87,6 +88,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
         apic,
         space: own.space,
         permission,
+        memory_types: MemoryTypes::read(),
         options,
         cpus,
         door_tsc: boot.entry_tsc,

@@ -2,6 +2,7 @@
 
 use hv_arch::address_space::AddressSpace;
 use hv_arch::apic::LocalApic;
+use hv_arch::memory_types::MemoryTypes;
 use hv_core::acpi::Platform;
 use hv_core::clock::Tsc;
 use hv_core::features::Features;
@@ -24,6 +25,8 @@ pub struct Machine {
     pub space: AddressSpace,
     /// How virtualization is switched on.
     pub permission: Permission,
+    /// The first CPU's memory types, for the others.
+    pub memory_types: Option<MemoryTypes>,
     /// hv's options.
     pub options: Options,
     /// CPUs that have stacks.

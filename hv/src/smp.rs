@@ -71,6 +71,9 @@ extern "C" fn begin(index: u64) -> ! {
     cpu::set_control_registers(&machine.features);
     // SAFETY: hv's tables map this code, this stack and all else that hv uses.
     unsafe { machine.space.activate() };
+    if let Some(memory_types) = &machine.memory_types {
+        memory_types.write();
+    }
     enable_virtualization(machine);
     adopt(machine, index as usize);
     idle::run()

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any boot takes, even on a busy computer.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// Promised: power-on to the first picture through the rom or pvh door, in instructions. What is
 /// measured now, to `hv.ready`, is a part of that.
 const BOOT_MAX: u64 = 1_000_000_000;
@@ -88,8 +88,7 @@ fn sizes(built: &Built) -> [Row; 2] {
 
 fn boot(door: Door, artifacts: &Artifacts) -> Result<Row> {
     let step = Step::start(format!("boot through the {} door, twice", door.name()));
-    let counted = count(door, artifacts).and_then(|first| Ok((first, count(door, artifacts)?)));
-    let (first, second) = match counted {
+    let (first, second) = match count_twice(door, artifacts) {
         Ok(counted) => counted,
         Err(error) => {
             step.failed();
@@ -107,8 +106,9 @@ fn boot(door: Door, artifacts: &Artifacts) -> Result<Row> {
     Ok(Row { name: name.to_owned(), figure: first, unit: "instructions", promise, repeats })
 }
 
-/// Instructions to `hv.ready`.
-fn count(door: Door, artifacts: &Artifacts) -> Result<u64> {
+/// Instructions to `hv.ready`, of two boxes that run side by side: what else the computer does
+/// makes no difference to them.
+fn count_twice(door: Door, artifacts: &Artifacts) -> Result<(u64, u64)> {
     let sizes = firmware::sizes(Path::is_file);
     let machine = Machine {
         door,
@@ -119,13 +119,20 @@ fn count(door: Door, artifacts: &Artifacts) -> Result<u64> {
         direct_efi: (door == Door::Uefi).then(|| (artifacts.application(), artifacts.payload())),
         ..Machine::default()
     };
-    let mut session = Session::start(&machine, artifacts)?;
+    let first = Session::start(&machine, artifacts)?;
+    let second = Session::start(&machine, artifacts)?;
+    Ok((count(door, first)?, count(door, second)?))
+}
+
+fn count(door: Door, mut session: Session) -> Result<u64> {
     let mut log = Vec::new();
     match session.wait_for("hv.ready", Some(PATIENCE), |line| log.push(line.to_owned())) {
         Ending::Bad(why) => bail!(
-            "{why}, and the box did not say hv.ready through the {} door; its log:\n{}",
+            "{why}, and the box did not say hv.ready through the {} door; its log:\n{}\nnext: see why with \
+             `cargo hearth run --headless --door {}`",
             door.name(),
-            log.join("\n")
+            log.join("\n"),
+            door.name()
         ),
         Ending::Event(line) => {
             let tsc = number(&line, "tsc");

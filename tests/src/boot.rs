@@ -9,8 +9,8 @@ use image_builder::qemu::{Door, Machine};
 /// the ACPI tables take, in MiB. OVMF keeps more for itself.
 const fn taken_at_most(door: Door) -> u64 {
     match door {
-        Door::Uefi => 48,
-        Door::Rom | Door::Pvh => 16,
+        Door::Uefi => 24,
+        Door::Rom | Door::Pvh => 4,
     }
 }
 
@@ -19,10 +19,20 @@ const fn taken_at_most(door: Door) -> u64 {
 /// # Errors
 /// It is not ready, or said something that does not fit `machine`.
 pub fn comes_up(log: &mut BoxLog, machine: &Machine) -> Result<()> {
-    let door = log.wait_for("boot.door", PATIENCE)?;
+    log.wait_for("boot.door", PATIENCE)?;
+    log.wait_for("hv.ready", PATIENCE)?;
+    fits(log, machine)
+}
+
+/// Checks what a box that is ready has said.
+///
+/// # Errors
+/// Something of it does not fit `machine`.
+pub fn fits(log: &BoxLog, machine: &Machine) -> Result<()> {
+    let door = log.last("boot.door")?;
     ensure!(door.field("door")? == machine.door.name(), "the wrong door: {door}");
     ensure!(door.field("version")? == VERSION, "the wrong version, not {VERSION}: {door}");
-    let ready = log.wait_for("hv.ready", PATIENCE)?;
+    let ready = log.last("hv.ready")?;
     ensure!(ready.number("tsc")? > ready.number("door_tsc")?, "ready before the door: {ready}");
     check_boot_info(log, machine)?;
     check_memory(log, machine)?;

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use hearth_tests::PATIENCE;
-use hearth_tests::boot::{clocks as rates, comes_up};
+use hearth_tests::boot::{clocks as rates, comes_up, fits};
 use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
 use image_builder::qemu::{Accel, DiskBus, Door, Machine, OvmfSize};
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     }
     tests.add("pvh/append", append);
     tests.add("rom/clocks", clocks);
+    tests.add("pvh/another-story", another_story);
     tests.run()
 }
 
@@ -101,6 +102,27 @@ fn clocks() -> Result<()> {
         for khz in rates(&qemu.log)? {
             let off = khz.abs_diff(1_000_000);
             ensure!(off <= 1_000, "{khz} kHz is off by more than 0.1 %\n{}", qemu.log.tail());
+        }
+        Ok(())
+    })
+}
+
+/// The checks of every cell above do check: the same log does not fit any other machine.
+fn another_story() -> Result<()> {
+    let machine = Machine { door: Door::Pvh, ..base() };
+    Qemu::start(&machine)?.check(|qemu| {
+        comes_up(&mut qemu.log, &machine)?;
+        let others = [
+            Machine { door: Door::Rom, ..machine.clone() },
+            Machine { cpus: 1, ..machine.clone() },
+            Machine { cpus: 3, ..machine.clone() },
+            Machine { memory_mib: 506, ..machine.clone() },
+            Machine { memory_mib: 518, ..machine.clone() },
+            Machine { memory_mib: 5120, ..machine.clone() },
+            Machine { options: "panic=halt".to_owned(), ..machine.clone() },
+        ];
+        for other in others {
+            ensure!(fits(&qemu.log, &other).is_err(), "it also fits {other:?}\n{}", qemu.log.tail());
         }
         Ok(())
     })

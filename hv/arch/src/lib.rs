@@ -11,6 +11,7 @@
 pub mod address_space;
 pub mod apic;
 pub mod cpu;
+pub mod memory_types;
 pub mod percpu;
 pub mod power;
 pub mod smp;

@@ -61,3 +61,12 @@ pub mod apic_base {
 
 /// AMD: physical address of the page that VMRUN saves the host to. APM 2, 15.30.4.
 pub const VM_HSAVE_PA: u32 = 0xc001_0117;
+
+/// What the memory type range registers can do: bits 7–0 how many variable ranges, bit 8 fixed
+/// ranges. SDM 3, 12.11.1.
+pub const MTRR_CAPABILITY: u32 = 0xfe;
+/// First of the variable ranges: base and mask, a pair each. SDM 3, 12.11.2.3.
+pub const MTRR_VARIABLE: u32 = 0x200;
+/// The fixed ranges below 1 MiB. SDM 3, 12.11.2.2.
+pub const MTRR_FIXED: [u32; 11] =
+    [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];

@@ -44,9 +44,15 @@ impl Session {
         let mut command = process::leashed(&command_line)?;
         // The box reads nothing from its serial port. Left with the terminal, QEMU would change its
         // modes, and Ctrl-C would depend on them.
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting QEMU; next: `cargo hearth doctor`")?;
         let output = child.stdout.take().context("QEMU's standard output")?;
+        let complaints = child.stderr.take().context("QEMU's standard error")?;
+        thread::spawn(move || {
+            for line in log_lines(complaints).filter(|line| !is_expected(line)) {
+                eprintln!("{line}");
+            }
+        });
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in log_lines(output) {
@@ -121,6 +127,12 @@ impl Drop for Session {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether QEMU only says that its translator lacks a part of the CPU model, as it does of every
+/// model worth asking for.
+fn is_expected(line: &str) -> bool {
+    line.contains("warning: TCG doesn't support requested feature")
 }
 
 /// The event of a log line `SECONDS.MICROS LEVEL event key=value …`.
