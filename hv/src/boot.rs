@@ -5,17 +5,20 @@
 
 use crate::machine::{self, Machine};
 use crate::refusal::{refuse, refuse_machine, sentence};
-use crate::{drill, event, idle, log, memory, panic, screen, smp};
+use crate::{core_loop, drill, event, idle, log, memory, panic, screen, smp, vm};
+use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
 use hv_abi::memory::{MemoryKind, PhysRange};
 use hv_arch::apic::LocalApic;
 use hv_arch::memory_types::MemoryTypes;
 use hv_arch::percpu::{self, FAULT_STACKS, MAX_CPUS};
+use hv_arch::xstate::Kept;
 use hv_arch::{cpu, timer, traps};
 use hv_core::acpi::{self, PhysicalMemory};
 use hv_core::features::Features;
 use hv_core::memory::{Owner, layout};
 use hv_core::options::{KNOWN, Options};
+use hv_core::policy::xcr;
 use hv_core::virtualization;
 use spin::Mutex;
 use x86_64::instructions::port::Port;
@@ -81,6 +84,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
     // SAFETY: the tables map hv's image, its stacks and the direct map, where all that is used
     // from here on lies. This function's frame is on the door's stack, which is in the direct map.
     unsafe { own.space.activate() };
+    let states = xcr::supported(features.xcr0);
+    let kept = Kept::choose(&features, states);
     let machine = machine::set(Machine {
         features,
         platform,
@@ -92,6 +97,11 @@ pub fn take_over(boot: &BootInfo) -> ! {
         options,
         cpus,
         door_tsc: boot.entry_tsc,
+        kept,
+        booted_at: 0,
+        apic_khz: AtomicU64::new(0),
+        frames: Mutex::new(own.frames),
+        module: boot.module,
         memory: Mutex::new(own.owners),
     });
     smp::prepare(&own.start_space, own.start_page);
@@ -103,13 +113,14 @@ pub fn take_over(boot: &BootInfo) -> ! {
 /// Runs on hv's own page tables and stack.
 extern "C" fn start() -> ! {
     let machine = machine::get().expect("take_over made it");
-    smp::adopt(machine, 0);
+    let host = smp::adopt(machine, 0);
     // SAFETY: `adopt` gave this CPU its fault stacks; no other runs yet.
     unsafe { traps::install(panic::on_trap, true) };
-    smp::enable_virtualization(machine);
+    hv_core::emulate::prepare();
     let Some(apic_khz) = timer::find_apic_khz(machine.apic, machine.clock) else {
         panic!("the local APIC's timer does not count");
     };
+    machine.apic_khz.store(apic_khz, Ordering::Relaxed);
     event!(Info, "hv.apic", id = machine.apic.id(), khz = apic_khz, x2apic = machine.apic == LocalApic::X2);
     smp::start_others(machine);
     event!(Info, "hv.cpus", online = percpu::online(), vendor = machine.features.vendor);
@@ -117,9 +128,13 @@ extern "C" fn start() -> ! {
         event!(Debug, "hv.owner", range = range, owner = owner);
     }
     event!(Info, "hv.ready", tsc = cpu::tsc(), door_tsc = machine.door_tsc);
-    idle::greet(machine);
+    if machine.module.is_empty() {
+        idle::greet(machine);
+    } else if let Err(fault) = vm::create::management(machine, machine.module) {
+        event!(Error, "vm.refused", vm = "management", what = fault);
+    }
     drill::run(machine.options);
-    idle::run()
+    core_loop::run(machine, host)
 }
 
 /// Says what the door told.

@@ -1,19 +1,11 @@
-//! What a CPU does when there is nothing to do.
+//! What is on the screen while no management VM draws on it.
 
 use crate::machine::Machine;
 use crate::refusal::sentence;
 use crate::screen;
-use hv_arch::{cpu, percpu};
+use hv_arch::percpu;
 use hv_core::memory::Owner;
 use ui::notice::{Notice, Tone};
-
-/// Sleeps until there is something to do, for good.
-pub fn run() -> ! {
-    crate::drill::run_elsewhere();
-    loop {
-        cpu::wait_for_interrupt();
-    }
-}
 
 /// Says on the screen that hv runs, until a management VM has better things to show.
 pub fn greet(machine: &Machine) {

@@ -9,7 +9,9 @@
 // The program puts the mechanisms of `hv-arch` together, and vouches for their order.
 #![allow(unsafe_code)]
 
+mod arena;
 mod boot;
+mod core_loop;
 mod drill;
 mod idle;
 mod log;
@@ -19,6 +21,7 @@ mod panic;
 mod refusal;
 mod screen;
 mod smp;
+mod vm;
 
 use hv_abi::boot::BootInfo;
 

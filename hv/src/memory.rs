@@ -19,6 +19,8 @@ pub struct OwnMemory {
     pub start_space: AddressSpace,
     /// The page below 1 MiB that other CPUs start in.
     pub start_page: PhysRange,
+    /// What is left of hv's own memory.
+    pub frames: Frames,
 }
 
 /// Why memory could not be set up.
@@ -84,7 +86,7 @@ pub fn take(boot: &BootInfo, features: &Features, cpus: usize, local_apic: u64) 
     };
     // SAFETY: as above; hv maps nothing in the low half.
     let start_space = unsafe { space.with(&mut frames, start)? };
-    Ok(OwnMemory { owners, space, start_space, start_page })
+    Ok(OwnMemory { owners, space, start_space, start_page, frames })
 }
 
 unsafe extern "C" {

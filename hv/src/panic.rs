@@ -7,6 +7,7 @@ use core::fmt::Display;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hv_abi::log::Level;
+use hv_arch::apic::{KICK_VECTOR, SPURIOUS_VECTOR, TIMER_VECTOR};
 use hv_arch::traps::{self, TrapFrame};
 use hv_arch::{cpu, percpu, power, timer};
 use hv_core::memory::layout;
@@ -50,7 +51,7 @@ pub fn on_trap(frame: &TrapFrame) {
         return;
     }
     if frame.vector >= u64::from(traps::FIRST_INTERRUPT) {
-        unexpected_interrupt(frame.vector);
+        interrupt(frame.vector);
         return;
     }
     let cause = match frame.vector {
@@ -70,13 +71,17 @@ pub fn on_trap(frame: &TrapFrame) {
     });
 }
 
-/// hv asks for no interrupts yet; one that the firmware left on is answered and told.
-fn unexpected_interrupt(vector: u64) {
-    if vector != u64::from(hv_arch::apic::SPURIOUS_VECTOR) {
+/// An interrupt: hv's own, or one that the firmware left on, which is answered and told.
+fn interrupt(vector: u64) {
+    if vector == u64::from(SPURIOUS_VECTOR) {
+        return;
+    }
+    // The timer and a kick have done their work by ending a guest's turn or a core's sleep.
+    if vector != u64::from(TIMER_VECTOR) && vector != u64::from(KICK_VECTOR) {
         event!(Warn, "hv.interrupt", unexpected = vector);
-        if let Some(machine) = machine::get() {
-            machine.apic.end_of_interrupt();
-        }
+    }
+    if let Some(machine) = machine::get() {
+        machine.apic.end_of_interrupt();
     }
 }
 

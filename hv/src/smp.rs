@@ -1,12 +1,14 @@
 //! Every CPU gets what is its own; the first starts the others.
 
 use crate::machine::{self, Machine};
-use crate::{event, idle};
+use crate::{core_loop, event};
 use hv_abi::memory::PhysRange;
 use hv_arch::address_space::AddressSpace;
 use hv_arch::percpu::{self, MAX_CPUS};
 use hv_arch::smp::Trampoline;
+use hv_arch::svm::{self, HostArea};
 use hv_arch::{cpu, traps};
+use hv_core::features::Vendor;
 use hv_core::memory::layout;
 use hv_core::virtualization::Permission;
 use hv_defs::msr;
@@ -21,7 +23,9 @@ pub fn prepare(space: &AddressSpace, page: PhysRange) {
 }
 
 /// Gives the CPU that runs this its tables, stacks to fault on, and its APIC, as number `index`.
-pub fn adopt(machine: &Machine, index: usize) {
+///
+/// Answers what the CPU has set aside for running guests.
+pub fn adopt(machine: &Machine, index: usize) -> Option<HostArea> {
     let [_, fault_stacks @ ..] = layout::stacks(index);
     // SAFETY: each CPU comes here once with an index of its own (the first one again, as it may),
     // with interrupts off; the APIC's page is in the page tables in use.
@@ -31,15 +35,24 @@ pub fn adopt(machine: &Machine, index: usize) {
         machine.apic.enable();
         percpu::install(index, machine.apic.id(), fault_stacks.map(|stack| stack.top));
     }
+    let host = enable_virtualization(machine);
     percpu::count_online();
+    host
 }
 
-/// Switches virtualization on where the firmware has left that to hv.
-pub fn enable_virtualization(machine: &Machine) {
+/// Switches virtualization on. `None`: this processor's kind of it is not driven yet.
+fn enable_virtualization(machine: &Machine) -> Option<HostArea> {
     if let Permission::SetFeatureControl(value) = machine.permission {
         // SAFETY: the register exists and is not locked (`virtualization::permission`).
         unsafe { cpu::write_msr(msr::FEATURE_CONTROL, value) };
     }
+    if machine.features.vendor != Vendor::Amd {
+        return None;
+    }
+    let pages = machine.frames.lock().take(svm::PAGES_PER_CPU)?;
+    // SAFETY: SVM is there and not disabled; the pages are hv's own, taken for this CPU; its
+    // descriptor tables and per-CPU data are in place.
+    Some(unsafe { svm::enable(pages.base) })
 }
 
 /// Starts every CPU that ACPI names, one after the other. One that does not start is said and left.
@@ -74,7 +87,7 @@ extern "C" fn begin(index: u64) -> ! {
     if let Some(memory_types) = &machine.memory_types {
         memory_types.write();
     }
-    enable_virtualization(machine);
-    adopt(machine, index as usize);
-    idle::run()
+    let host = adopt(machine, index as usize);
+    crate::drill::run_elsewhere();
+    core_loop::run(machine, host)
 }

@@ -5,7 +5,7 @@
 //! the same on every computer, however busy. Each is measured twice, and a difference is a failure.
 
 use crate::image::{self, Built, HV_MEMORY_MAX};
-use crate::progress::Step;
+use crate::progress::{self, Step};
 use crate::qemu::session::{Ending, Session, number};
 use crate::qemu::{Accel, Artifacts, Door, Machine, OvmfSize};
 use crate::setup::{self, firmware, needs::Need};
@@ -144,7 +144,7 @@ fn count(door: Door, mut session: Session) -> Result<u64> {
 }
 
 fn print(rows: &[Row]) {
-    println!("{:28} {:>15} {:>15}  unit", "", "measured", "promised");
+    progress::result(&format!("{:28} {:>15} {:>15}  unit", "", "measured", "promised"));
     for row in rows {
         let promise = row.promise.map_or("-".to_owned(), digits);
         let word = match row {
@@ -152,7 +152,13 @@ fn print(rows: &[Row]) {
             row if row.kept() => "",
             _ => "  BROKEN",
         };
-        println!("{:28} {:>15} {:>15}  {}{word}", row.name, digits(row.figure), promise, row.unit);
+        progress::result(&format!(
+            "{:28} {:>15} {:>15}  {}{word}",
+            row.name,
+            digits(row.figure),
+            promise,
+            row.unit
+        ));
     }
 }
 

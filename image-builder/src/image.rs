@@ -3,7 +3,7 @@
 use crate::bare::{self, Builder};
 use crate::disk;
 use crate::payload::{self, Image};
-use crate::progress::Step;
+use crate::progress::{self, Step};
 use crate::qemu::Artifacts;
 use crate::rom;
 use crate::setup::{self, Toolbox, needs::Need};
@@ -65,7 +65,12 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let built = build(&workspace, &toolbox)?;
     for file in [built.artifacts.image(), built.artifacts.rom(), built.artifacts.elf()] {
         let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-        println!("{}  {:>10}  {}", hex(&Sha256::digest(&bytes)), bytes.len(), file.display());
+        progress::result(&format!(
+            "{}  {:>10}  {}",
+            hex(&Sha256::digest(&bytes)),
+            bytes.len(),
+            file.display()
+        ));
     }
     Ok(())
 }

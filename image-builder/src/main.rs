@@ -36,15 +36,16 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { yes, command } = Arguments::parse();
     let outcome = match &command {
-        Command::Run(arguments) => run::command(arguments, yes),
+        Command::Run(arguments) => run::command(arguments, yes).map(|()| true),
         Command::Test(arguments) => gate::command(arguments, yes),
-        Command::Image(arguments) => image::command(arguments, yes),
-        Command::Flash(arguments) => flash::run(arguments),
-        Command::Bench(arguments) => bench::command(arguments, yes),
-        Command::Doctor => return if setup::doctor() { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Command::Image(arguments) => image::command(arguments, yes).map(|()| true),
+        Command::Flash(arguments) => flash::run(arguments).map(|()| true),
+        Command::Bench(arguments) => bench::command(arguments, yes).map(|()| true),
+        Command::Doctor => Ok(setup::doctor()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("hearth: {error:#}");
             ExitCode::FAILURE

@@ -78,7 +78,9 @@ impl Image {
             digest: [0; 32],
             segments,
             product: product_field(product)?,
-            reserved: [0; 56],
+            module_offset: 0,
+            module_len: 0,
+            reserved: [0; 40],
         };
         let entry = header.entry.wrapping_sub(base);
         let in_code = |part: &Segment| {
@@ -89,9 +91,23 @@ impl Image {
         Ok(Self { header, bytes })
     }
 
-    /// Bytes of memory that the program takes when it runs.
+    /// Bytes of memory that the program takes when it runs, without a module.
     pub fn memory_len(&self) -> u64 {
-        self.header.memory_len
+        self.header.program_len()
+    }
+
+    /// The same with `module`, the management VM's program, behind it.
+    #[must_use]
+    pub fn with_module(mut self, module: &Self) -> Self {
+        let program = module.plain();
+        let offset = self.header.program_len();
+        self.bytes.resize(offset as usize, 0);
+        self.bytes.extend_from_slice(&program);
+        self.header.image_len = self.bytes.len() as u64;
+        self.header.memory_len = whole_pages(self.header.image_len);
+        self.header.module_offset = offset;
+        self.header.module_len = program.len() as u64;
+        self
     }
 
     /// The payload with the image as it is.

@@ -2,8 +2,16 @@
 //! lines elsewhere. Always on standard error; standard output belongs to results.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::process::exit;
 use std::time::{Duration, Instant};
+
+/// Prints a line of results. Where nobody reads them any more (`| head`), there is no more to do.
+pub fn result(line: &str) {
+    if writeln!(stdout(), "{line}").is_err() {
+        exit(1);
+    }
+}
 
 /// One piece of long work.
 pub struct Step {

@@ -127,6 +127,8 @@ pub struct Machine {
     pub disk: DiskBus,
     /// Which OVMF, for the uefi door.
     pub ovmf: OvmfSize,
+    /// Another OVMF than the one that is found by its size.
+    pub firmware: Option<Ovmf>,
     /// Options for hv, the same way for every door: fw_cfg file `opt/hearth/options`.
     pub options: String,
     /// Whether the box's screen is shown in a window.
@@ -151,6 +153,7 @@ impl Default for Machine {
             accel: Accel::Auto,
             disk: DiskBus::VirtioBlk,
             ovmf: OvmfSize::FourMiB,
+            firmware: None,
             options: String::new(),
             window: false,
             no_reboot: false,
@@ -218,7 +221,8 @@ impl Machine {
             Door::Rom => line.add("-bios", utf8(&artifacts.rom())?),
             Door::Pvh => line.add("-kernel", utf8(&artifacts.elf())?),
             Door::Uefi => {
-                add_ovmf(line, &firmware::find(self.ovmf)?)?;
+                let found = || firmware::find(self.ovmf);
+                add_ovmf(line, &self.firmware.clone().map_or_else(found, Ok)?)?;
                 let Some((application, payload)) = &self.direct_efi else { return Ok(()) };
                 // Not `-initrd`: QEMU takes that beside Linux kernels only.
                 let payload = escape_commas(utf8(payload)?);

@@ -1,7 +1,7 @@
 //! `hearth run`: from a checkout to a box in a window, its log on standard output.
 
 use crate::image;
-use crate::progress::Step;
+use crate::progress;
 use crate::qemu::session::{Ending, Session};
 use crate::qemu::{Accel, Door, Machine, OvmfSize, shell_quoted};
 use crate::setup::{self, firmware, needs::Need};
@@ -91,7 +91,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     }
     if arguments.dry_run {
         let command_line = Session::command_line(&arguments.machine(window), &workspace.artifacts())?;
-        println!("{}", shell_quoted(&command_line));
+        progress::result(&shell_quoted(&command_line));
         return Ok(());
     }
     let mut needs = Need::FOR_RUN.to_vec();
@@ -107,16 +107,9 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let Some(event) = &arguments.until else {
         return session.show_all();
     };
-    let step = Step::start(format!("waiting for {event}"));
-    match session.wait_for(event, None, |line| println!("{line}")) {
-        Ending::Event(_) => {
-            step.done("");
-            Ok(())
-        }
-        Ending::Bad(why) => {
-            step.failed();
-            bail!("{why}, and {event} was not seen; next: read the log above")
-        }
+    match session.wait_for(event, None, progress::result) {
+        Ending::Event(_) => Ok(()),
+        Ending::Bad(why) => bail!("{why}, and {event} was not seen; next: read the log above"),
     }
 }
 

@@ -64,13 +64,33 @@ pub fn hearth_in<S: AsRef<OsStr>>(
 ) -> Result<Outcome> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.arg("hearth").args(arguments).current_dir(folder).stdin(Stdio::null());
-    command.envs(environment.iter().copied());
+    command.arg("hearth").args(arguments).current_dir(folder);
+    run(command.envs(environment.iter().copied()))
+}
+
+/// The program that `cargo hearth` builds and runs, once it has.
+///
+/// # Errors
+/// It is not where it should be: beside the folder of this test's own program.
+pub fn hearth_program() -> Result<Command> {
+    let own = std::env::current_exe().context("asking for this test's program")?;
+    let program = own.ancestors().nth(2).context("a test's program is in deps/")?.join("hearth");
+    ensure!(program.is_file(), "{} is not there; next: `cargo hearth image`", program.display());
+    Ok(Command::new(program))
+}
+
+/// Runs a command with nobody at the keyboard.
+///
+/// # Errors
+/// It does not start.
+pub fn run(command: &mut Command) -> Result<Outcome> {
+    command.stdin(Stdio::null());
     // What cargo tells this test about itself must not confuse the next one.
     for (key, _) in std::env::vars_os() {
         if key.to_str().is_some_and(|key| key.starts_with("CARGO_PKG_") || key == "CARGO_MANIFEST_DIR") {
             command.env_remove(key);
         }
     }
-    Ok(command.output().context("starting `cargo hearth`")?.into())
+    let output = command.output();
+    Ok(output.with_context(|| format!("starting {}", command.get_program().display()))?.into())
 }

@@ -15,6 +15,7 @@ pub mod qmp;
 pub mod refusal;
 pub mod runner;
 pub mod screen;
+pub mod signing;
 
 use anyhow::{Result, ensure};
 use image_builder::qemu::Artifacts;

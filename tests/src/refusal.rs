@@ -48,7 +48,8 @@ pub fn says(screen: &Screen, text: &str, detail: &str) -> Result<()> {
 /// # Errors
 /// Always: `error`, with the picture's name.
 pub fn keep<T>(screen: &Screen, name: &str, error: Error) -> Result<T> {
-    let file = failures()?.join(format!("{}.ppm", name.replace('/', "-")));
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let file = failures()?.join(format!("{name}.ppm"));
     screen.save(&file).context("keeping the picture")?;
     Err(error.context(format!("the picture is kept in {}", file.display())))
 }

@@ -1,7 +1,8 @@
 //! The `hearth` command from outside: what it prints, what it leaves behind, what it refuses.
 
 use anyhow::{Context, Result, ensure};
-use hearth_tests::command::{hearth, hearth_in};
+use hearth_tests::command::{hearth, hearth_in, hearth_program, run};
+use hearth_tests::event::Line;
 use hearth_tests::runner::Tests;
 use hearth_tests::{artifacts, root};
 use hv_abi::flash::MAX_ROM;
@@ -16,10 +17,15 @@ use std::time::SystemTime;
 
 fn main() -> ExitCode {
     let mut tests = Tests::default();
+    // The two that take longest, first: the others run beside them.
+    tests.add("bench/boot", bench_boot);
+    tests.add("image/reproducible", reproducible);
     for door in Door::ALL {
         tests.add(format!("run/dry/{}", door.name()), move || dry_run(door));
     }
     tests.add("run/dry/defaults", dry_run_by_default);
+    tests.add("run/until-ready", run_until_ready);
+    tests.add("run/until-too-late", run_until_too_late);
     tests.add("refuses/subcommand", || hearth(["bake"])?.failed_over("bake").map(drop));
     tests.add("refuses/option", || hearth(["run", "--doors", "rom"])?.failed_over("--door").map(drop));
     tests.add("refuses/door", || hearth(["run", "--door", "window"])?.failed_over("uefi").map(drop));
@@ -37,8 +43,6 @@ fn main() -> ExitCode {
     tests.add("help", help);
     tests.add("image/sizes", sizes);
     tests.add("image/again", build_again);
-    tests.add("image/reproducible", reproducible);
-    tests.add("bench/boot", bench_boot);
     tests.run()
 }
 
@@ -98,6 +102,26 @@ fn dry_run_by_default() -> Result<()> {
     Ok(())
 }
 
+/// What the README starts with, on the quickest door.
+fn run_until_ready() -> Result<()> {
+    let outcome = hearth(["run", "--headless", "--door", "pvh", "--until", "hv.ready"])?.succeeded()?;
+    let lines: Vec<_> = outcome.output.lines().map(|line| Line::read(line.as_bytes())).collect();
+    let last = lines.iter().filter_map(Line::event).next_back();
+    ensure!(
+        last.is_some_and(|event| event.name == "hv.ready"),
+        "it does not end with hv.ready: {outcome:#?}"
+    );
+    Ok(())
+}
+
+/// A box that ends before the event that is waited for.
+fn run_until_too_late() -> Result<()> {
+    let arguments = ["run", "--headless", "--door", "pvh", "--options", "test=panic", "--until", "no.such"];
+    let outcome = hearth(arguments)?.failed_over("no.such")?;
+    ensure!(outcome.output.contains(" ERROR panic "), "the log is not shown: {outcome:#?}");
+    Ok(())
+}
+
 fn help() -> Result<()> {
     let outcome = hearth(["--help"])?.succeeded()?;
     for command in ["run", "test", "image", "flash", "bench", "doctor"] {
@@ -143,7 +167,8 @@ fn reproducible() -> Result<()> {
     let elsewhere = tempfile::tempdir()?;
     let copy = elsewhere.path().join("another-checkout");
     copy_sources(root(), &copy)?;
-    hearth_in(&copy, &[], ["image"])?.succeeded()?;
+    // The program that was just run does for the other checkout: it works where it stands.
+    run(hearth_program()?.arg("image").current_dir(&copy))?.succeeded()?;
     let theirs = Artifacts { dir: copy.join("target/hearth") };
     for (ours, theirs) in all_artifacts(&artifacts()?).iter().zip(&all_artifacts(&theirs)) {
         let same =
@@ -176,7 +201,8 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
 fn bench_boot() -> Result<()> {
     let outcome = hearth(["bench", "boot"])?.succeeded()?;
     for door in Door::ALL {
-        let line = outcome.output.lines().find(|line| line.contains(door.name()));
+        let row = format!("boot {}", door.name());
+        let line = outcome.output.lines().find(|line| line.starts_with(&row));
         let line = line.with_context(|| format!("no line for {}: {outcome:#?}", door.name()))?;
         let digits: String = line.chars().filter(char::is_ascii_digit).collect();
         ensure!(digits.len() >= 6, "no count of instructions: {line}");

@@ -133,11 +133,9 @@ fn epitaph(qemu: &mut Qemu, words: &str, cpu: u64) -> Result<()> {
     }
     ensure!(told("panic.call", "address") > 0, "the call chain is not told\n{}", qemu.log.tail());
     let kept = told("panic.log", "text");
-    ensure!(
-        (8..=32).contains(&kept),
-        "{kept} lines from before are told, not the last 32\n{}",
-        qemu.log.tail()
-    );
+    let last = qemu.log.last("panic.log")?;
+    let whole = (8..=32).contains(&kept) && last.field("text")?.contains(" INFO hv.ready ");
+    ensure!(whole, "{kept} lines from before are told, not the last 32\n{}", qemu.log.tail());
     qemu.wait_until_halted()?;
     let screen = qemu.screen()?;
     let text = format!("Something went wrong inside Hearth: {what} ({place})");

@@ -181,7 +181,7 @@ mod tests {
         draw(&mut screen, &Notice { text: &long, ..NOTICE }).unwrap();
         for (at, pixel) in screen.0.pixels.iter().enumerate() {
             let (x, y) = (at as u32 % 1280, at as u32 / 1280);
-            let outside = x < 64 || x >= 1280 - 64 || y < 36 || y >= 720 - 36;
+            let outside = !(64..1280 - 64).contains(&x) || !(36..720 - 36).contains(&y);
             assert!(!outside || *pixel == theme::BACKGROUND, "pixel at {x},{y}");
         }
     }

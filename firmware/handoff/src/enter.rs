@@ -15,6 +15,8 @@ pub struct Landed {
     layout: Layout,
     entry: u64,
     root: u64,
+    image: PhysRange,
+    module: PhysRange,
 }
 
 /// The largest page this CPU can map.
@@ -33,12 +35,13 @@ pub fn largest_page() -> Result<PageSize> {
     Ok(if gib_pages { PageSize::OneGib } else { PageSize::TwoMib })
 }
 
-/// Bytes that [`land`] needs for `payload` on a machine whose RAM ends at `top_of_ram`.
+/// Bytes that [`land`] needs for `payload` on a machine that is mapped up to `top`
+/// ([`landing::top`]).
 ///
 /// # Errors
 /// A [`Refusal`] when the CPU lacks what hv needs.
-pub fn landing_len(payload: &Payload<'_>, top_of_ram: u64) -> Result<u64> {
-    Ok(Layout::new(0, payload, top_of_ram, largest_page()?).block().len)
+pub fn landing_len(payload: &Payload<'_>, top: u64) -> Result<u64> {
+    Ok(Layout::new(0, payload, top, largest_page()?).block().len)
 }
 
 /// Unpacks the payload to the start of `block` and builds its page tables behind it.
@@ -49,9 +52,9 @@ pub fn landing_len(payload: &Payload<'_>, top_of_ram: u64) -> Result<u64> {
 /// # Safety
 /// * `block` is RAM below 4 GiB, 2 MiB aligned, that nobody else uses;
 /// * it is mapped, writable, at its physical address.
-pub unsafe fn land(payload: &Payload<'_>, block: PhysRange, top_of_ram: u64) -> Result<Landed> {
+pub unsafe fn land(payload: &Payload<'_>, block: PhysRange, top: u64) -> Result<Landed> {
     let largest = largest_page()?;
-    let layout = Layout::new(block.base, payload, top_of_ram, largest);
+    let layout = Layout::new(block.base, payload, top, largest);
     if !block.contains(layout.block()) || !block.base.is_multiple_of(landing::ALIGNMENT) {
         return Err(Refusal {
             what: "The door has set aside too little memory for the Hearth payload.",
@@ -66,13 +69,14 @@ pub unsafe fn land(payload: &Payload<'_>, block: PhysRange, top_of_ram: u64) -> 
     tables.fill(0);
     let mut tables = Tables { free: layout.tables, used: 0 };
     let root =
-        build(&mut tables, payload, &layout, landing::mapped_memory(top_of_ram), largest).map_err(|_| {
-            Refusal {
-                what: "The door could not build the page tables for the Hearth payload.",
-                remedy: "Please report this: it is a fault in Hearth.",
-            }
+        build(&mut tables, payload, &layout, landing::mapped_memory(top), largest).map_err(|_| Refusal {
+            what: "The door could not build the page tables for the Hearth payload.",
+            remedy: "Please report this: it is a fault in Hearth.",
         })?;
-    Ok(Landed { layout, entry: payload.header().entry, root })
+    let header = payload.header();
+    let image = PhysRange::new(layout.image.base, header.program_len());
+    let module = PhysRange::new(layout.image.base + header.module_offset, header.module_len);
+    Ok(Landed { layout, entry: header.entry, root, image, module })
 }
 
 /// The bytes of a range.
@@ -163,9 +167,10 @@ fn build(
 /// * nothing that the door or the firmware below it has running (timers, DMA) writes memory that
 ///   `boot.memory` calls usable.
 pub unsafe fn enter(landed: &Landed, mut boot: BootInfo) -> Result<core::convert::Infallible> {
-    let Landed { layout, entry, root } = *landed;
+    let Landed { layout, entry, root, image, module } = *landed;
     boot.landing = layout.block();
-    boot.image = layout.image;
+    boot.image = image;
+    boot.module = module;
     boot.memory = landing::mark(&boot.memory, boot.landing)?;
     let at: *mut BootInfo = core::ptr::with_exposed_provenance_mut(layout.boot_info.base as usize);
     // SAFETY: the landing is ours (`land`), page-aligned there, and large enough.

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::{Payload, Refusal, Result};
-use hv_abi::boot::BootInfo;
+use hv_abi::boot::{BootInfo, Framebuffer};
 use hv_abi::memory::{MemoryKind, MemoryMap, PAGE_SIZE, PhysRange};
 use hv_defs::paging::{PageSize, TABLE_SIZE, tables_needed};
 
@@ -33,14 +33,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays the parts out from `base`; `top_of_ram` and `largest` decide how many page tables it
-    /// takes to map all RAM.
-    pub fn new(base: u64, payload: &Payload<'_>, top_of_ram: u64, largest: PageSize) -> Self {
+    /// Lays the parts out from `base`; `top` ([`top`]) and `largest` decide how many page tables
+    /// it takes.
+    pub fn new(base: u64, payload: &Payload<'_>, top: u64, largest: PageSize) -> Self {
         let image = PhysRange::new(base, payload.memory_len());
         let boot_info = after(image, (size_of::<BootInfo>() as u64).next_multiple_of(PAGE_SIZE));
         let stack = after(boot_info, STACK);
         let tables = 1
-            + tables_needed(mapped_memory(top_of_ram), largest)
+            + tables_needed(mapped_memory(top), largest)
             + tables_needed(payload.memory_len(), PageSize::FourKib);
         Self { image, boot_info, stack, tables: after(stack, tables * TABLE_SIZE) }
     }
@@ -55,10 +55,17 @@ fn after(range: PhysRange, len: u64) -> PhysRange {
     PhysRange::new(range.end(), len)
 }
 
-/// How much physical memory is mapped from address 0: all RAM, and at least 4 GiB, where the
-/// door, the framebuffer and the APICs are.
-pub fn mapped_memory(top_of_ram: u64) -> u64 {
-    top_of_ram.max(1 << 32).next_multiple_of(PageSize::OneGib.bytes())
+/// How much physical memory is mapped from address 0: up to `top`, and at least 4 GiB, where the
+/// door and the APICs are.
+pub fn mapped_memory(top: u64) -> u64 {
+    top.max(1 << 32).next_multiple_of(PageSize::OneGib.bytes())
+}
+
+/// The end of what hv must be able to reach before it has page tables of its own: RAM, and the
+/// screen, which some boards put far above it.
+pub fn top(memory: &MemoryMap, screen: Framebuffer) -> u64 {
+    let screen = screen.usable().map_or(0, |screen| screen.range.end());
+    memory.top_of_ram().max(screen)
 }
 
 /// Finds the lowest usable memory for a block of `len` bytes.
@@ -112,6 +119,20 @@ mod tests {
     fn memory_above_4_gib_is_no_place_to_land() {
         let refused = place(&map(&[(0, 0x9_f000), (1 << 32, 8 << 32)]), 0x10_0000);
         assert!(refused.unwrap_err().what.contains("too little memory"));
+    }
+
+    #[test]
+    fn a_screen_above_ram_is_reached_too() {
+        let map = map(&[(0x10_0000, 0x4000_0000)]);
+        assert_eq!(mapped_memory(top(&map, Framebuffer::NONE)), 4 << 30);
+        let screen = Framebuffer {
+            range: PhysRange::new(0x38_0000_0000, 1280 * 720 * 4),
+            width: 1280,
+            height: 720,
+            stride: 5120,
+            format: hv_abi::boot::PixelFormat::BGRX,
+        };
+        assert!(mapped_memory(top(&map, screen)) >= screen.range.end());
     }
 
     #[test]

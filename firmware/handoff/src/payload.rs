@@ -120,6 +120,13 @@ fn check_layout(header: &Header) -> core::result::Result<(), &'static str> {
         entry_is_code |= code && (virtual_base + start..virtual_base + end).contains(&entry);
         free_from = end;
     }
+    let module_end = header.module_offset.checked_add(header.module_len);
+    let module_fits = header.module_offset >= free_from
+        && header.module_offset.is_multiple_of(PAGE)
+        && module_end.is_some_and(|end| end <= image_len);
+    if header.module_len != 0 && !module_fits {
+        return Err("The Hearth payload's second program lies outside its image.");
+    }
     if entry_is_code { Ok(()) } else { Err("The Hearth payload's entry point is not in its code.") }
 }
 

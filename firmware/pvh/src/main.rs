@@ -12,8 +12,8 @@ use core::arch::{global_asm, x86_64::_rdtsc};
 use handoff::{Payload, Refusal, display, fw_cfg, landing, memory_map};
 use hv_abi::boot::{BootInfo, Door, Framebuffer};
 use hv_abi::memory::{MemoryKind, MemoryMap, PhysRange};
-use pvh::start_info::reader::{IdentityMap, StartInfoReader};
 use pvh::start_info::MemmapType;
+use pvh::start_info::reader::{IdentityMap, StartInfoReader};
 
 global_asm!(include_str!("start32.S"), options(att_syntax));
 
@@ -73,13 +73,13 @@ fn open(start_info: u32, entry_tsc: u64, screen: Framebuffer) -> handoff::Result
     // SAFETY: this is the only CPU that runs, and nothing else uses the device.
     boot.command_line = unsafe { fw_cfg::command_line(given) };
 
-    let top_of_ram = boot.memory.top_of_ram();
+    let top = landing::top(&boot.memory, screen);
     // The door's own memory is hv's once it has taken over, but not yet.
     let door = PhysRange::new(DOOR_BASE, (&raw const door_end).addr() as u64 - DOOR_BASE);
     let without_door = landing::mark(&boot.memory, door)?;
-    let block = landing::place(&without_door, handoff::landing_len(&payload, top_of_ram)?)?;
+    let block = landing::place(&without_door, handoff::landing_len(&payload, top)?)?;
     // SAFETY: usable memory below 4 GiB outside the door; `start32.S` mapped it where it is.
-    let landed = unsafe { handoff::land(&payload, block, top_of_ram)? };
+    let landed = unsafe { handoff::land(&payload, block, top)? };
     // SAFETY: the door runs where it is linked, on the first CPU; PVH loaders leave nothing running.
     unsafe { handoff::enter(&landed, boot) }
 }

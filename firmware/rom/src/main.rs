@@ -118,12 +118,12 @@ fn open(entry_tsc: u64) -> Result<Infallible> {
     // SAFETY: as for the device before.
     boot.command_line = unsafe { fw_cfg::command_line(b"") };
 
-    let top_of_ram = boot.memory.top_of_ram();
+    let top = landing::top(&boot.memory, screen);
     // The door's own memory is hv's once it has taken over, but not yet.
     let without_door = landing::mark(&boot.memory, PhysRange::new(0, DOOR_END))?;
-    let block = landing::place(&without_door, handoff::landing_len(&payload, top_of_ram)?)?;
+    let block = landing::place(&without_door, handoff::landing_len(&payload, top)?)?;
     // SAFETY: usable memory below 4 GiB outside the door; start.S has mapped it where it is.
-    let landed = unsafe { handoff::land(&payload, block, top_of_ram)? };
+    let landed = unsafe { handoff::land(&payload, block, top)? };
     // SAFETY: the program runs where it is linked, on the first CPU; devices have been quieted and
     // no bus master is on.
     unsafe { handoff::enter(&landed, boot) }

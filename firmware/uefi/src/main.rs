@@ -9,8 +9,8 @@
 //! With Secure Boot on, the firmware runs this file only if it is signed by a key that it trusts
 //! (`sbsign` signs it as it is built). This door runs a payload only if `Payload::check` accepts
 //! it, and takes nothing else from the disk. Today that check is a digest: it finds damage, not
-//! malice; the signature comes with updates, in the same function. hv measures whatever it starts.
-//! So there is one chain, and one signed binary at its head.
+//! malice, so Secure Boot vouches for this program only. The payload's signature comes with updates,
+//! in the same function; then one signed binary heads one chain.
 //!
 //! # What can go wrong
 //!
@@ -35,7 +35,7 @@ mod trouble;
 use core::convert::Infallible;
 use firmware_uefi::{memory, options, slots};
 use handoff::{Landed, Payload, Result};
-use hv_abi::boot::{BootInfo, CommandLine, Door};
+use hv_abi::boot::{BootInfo, CommandLine, Door, Framebuffer};
 use hv_abi::memory::MemoryMap;
 use uefi::boot::{self, MemoryType};
 use uefi::mem::memory_map::MemoryMap as _;
@@ -62,7 +62,7 @@ fn start(entry_tsc: u64) -> Result<Infallible> {
     machine::check_paging()?;
     boot.rsdp = machine::acpi_root();
     boot.command_line = command_line();
-    let landed = land()?;
+    let landed = land(boot.framebuffer)?;
     boot.memory = exit()?;
     // SAFETY: the firmware maps this program at its physical address and is on the first CPU;
     // boot services, its timer and its drivers are over.
@@ -70,19 +70,19 @@ fn start(entry_tsc: u64) -> Result<Infallible> {
 }
 
 /// Fetches the payload and lands it. What it takes meanwhile is given back.
-fn land() -> Result<Landed> {
+fn land(screen: Framebuffer) -> Result<Landed> {
     let bytes = source::read(&slots::A)?;
     let payload = Payload::check(&bytes)?;
     let reports = machine::memory_map()?;
     // RAM is where it is: what changes until the exit is only who has it. So a map that hv could
     // not keep is refused here, where the firmware can still say so.
-    let top_of_ram = memory::describe(reports.entries())?.top_of_ram();
-    let len = handoff::landing_len(&payload, top_of_ram)?;
+    let top = handoff::landing::top(&memory::describe(reports.entries())?, screen);
+    let len = handoff::landing_len(&payload, top)?;
     let block = handoff::landing::place(&memory::unclaimed(reports.entries())?, len)?;
     machine::claim(block)?;
     // SAFETY: the firmware has just given us the block; it is RAM, mapped where it is, and
     // `place` keeps it below 4 GiB and aligned.
-    unsafe { handoff::land(&payload, block, top_of_ram) }
+    unsafe { handoff::land(&payload, block, top) }
 }
 
 /// Ends boot services; the memory map as they leave it.

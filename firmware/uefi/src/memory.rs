@@ -1,5 +1,5 @@
-//! The firmware's memory map in hv's terms. UEFI 2.10, 7.2.3 (`GetMemoryMap`) and table 7.10
-//! ("Memory Type Usage after ExitBootServices").
+//! The firmware's memory map in hv's terms. UEFI 2.10, 7.2.3 (`GetMemoryMap`) and the
+//! table "Memory Type Usage after ExitBootServices" in 7.2.
 
 use handoff::Result;
 use handoff::memory_map::Builder;

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-/// The words of an image's load options (UEFI 2.10, 9.1.1) that are meant for hv.
+/// The words of an image's load options (UEFI 2.10, 9.1) that are meant for hv.
 ///
 /// Load options may be anything; what is not plain UTF-16 text has no words. Left out are the
 /// program's own name, which the EFI shell puts first, and `initrd=…`, which QEMU's loader adds

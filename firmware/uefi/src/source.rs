@@ -19,7 +19,7 @@ use uefi::proto::media::load_file::LoadFile2;
 use uefi::{Guid, Status, guid};
 
 /// `LINUX_EFI_INITRD_MEDIA_GUID`: the vendor device path at which boot loaders offer an initrd
-/// through `LoadFile2` (Linux, Documentation/arch/x86/boot.rst; UEFI 2.10, 13.2).
+/// through `LoadFile2` (Linux, include/linux/efi.h; UEFI 2.10, 13.2).
 const INITRD_MEDIA: Guid = guid!("5568e427-68fc-4f3d-ac74-ca555231cc68");
 
 /// No payload is larger: even one that deflate could not make smaller is little more than what it

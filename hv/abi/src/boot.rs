@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First eight bytes of a [`BootInfo`].
 pub const MAGIC: [u8; 8] = *b"HEARTHBI";
 /// Layout version of [`BootInfo`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where physical memory appears while a door hands over, and in hv from then on:
 /// virtual address = physical address + this. Readable and writable, never executable.
@@ -144,6 +144,8 @@ pub struct BootInfo {
     pub landing: PhysRange,
     /// Where the payload's image lies, at the start of the landing.
     pub image: PhysRange,
+    /// The program of the management VM, in the landing after the image; empty = none.
+    pub module: PhysRange,
     /// The screen, if the door found one.
     pub framebuffer: Framebuffer,
     /// Options for hv.
@@ -152,7 +154,7 @@ pub struct BootInfo {
     pub memory: MemoryMap,
 }
 
-const _: () = assert!(size_of::<BootInfo>() == 64 + 32 + 256 + size_of::<MemoryMap>());
+const _: () = assert!(size_of::<BootInfo>() == 80 + 32 + 256 + size_of::<MemoryMap>());
 
 impl BootInfo {
     /// A `BootInfo` of `door` that knows nothing yet.
@@ -165,6 +167,7 @@ impl BootInfo {
             rsdp: 0,
             landing: PhysRange::new(0, 0),
             image: PhysRange::new(0, 0),
+            module: PhysRange::new(0, 0),
             framebuffer: Framebuffer::NONE,
             command_line: CommandLine::EMPTY,
             memory: MemoryMap::new(),
@@ -191,12 +194,18 @@ impl BootInfo {
         if !self.landing.contains(self.image) || self.image.is_empty() {
             return Err("hv's image lies outside its landing");
         }
+        if !self.module.is_empty()
+            && (!self.landing.contains(self.module) || self.module.overlaps(self.image))
+        {
+            return Err("the management VM's program lies outside the landing, or on hv's image");
+        }
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
     use crate::memory::MemoryKind;
 
@@ -212,11 +221,12 @@ mod tests {
     #[test]
     fn a_broken_promise_is_named() {
         assert_eq!(lawful().check(), Ok(()));
-        let broken = [
+        let broken = std::vec![
             ("magic", BootInfo { magic: *b"HEARTHXX", ..lawful() }),
             ("version", BootInfo { version: VERSION + 1, ..lawful() }),
             ("landed", BootInfo { landing: PhysRange::new(0x8000_0000, 0x1000), ..lawful() }),
             ("image", BootInfo { image: PhysRange::new(0x1000, 0x1000), ..lawful() }),
+            ("program", BootInfo { module: PhysRange::new(0x27_f000, 0x2000), ..lawful() }),
         ];
         for (word, boot) in broken {
             assert!(boot.check().unwrap_err().contains(word), "{word}");

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First eight bytes of a payload.
 pub const MAGIC: [u8; 8] = *b"HEARTHPL";
 /// Layout version of [`Header`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Most segments of an image.
 pub const MAX_SEGMENTS: usize = 8;
 /// Most bytes a payload may take in memory.
@@ -75,8 +75,13 @@ pub struct Header {
     pub segments: [Segment; MAX_SEGMENTS],
     /// Product version, ASCII, zero-filled.
     pub product: [u8; 16],
+    /// Bytes from the start of the image to the module, which no segment maps: the program of the
+    /// management VM, a payload of its own (plain); a multiple of 4096.
+    pub module_offset: u64,
+    /// Bytes of the module; 0 = none.
+    pub module_len: u64,
     /// Zero.
-    pub reserved: [u8; 56],
+    pub reserved: [u8; 40],
 }
 
 const _: () = assert!(size_of::<Header>() == 256);
@@ -85,6 +90,11 @@ impl Header {
     /// The segments in use.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.len != 0)
+    }
+
+    /// Bytes of memory before the module: what the segments lie in.
+    pub const fn program_len(&self) -> u64 {
+        if self.module_len == 0 { self.memory_len } else { self.module_offset }
     }
 
     /// The header as it is hashed: with its own digest left out.

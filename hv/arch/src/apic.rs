@@ -11,6 +11,8 @@ use hv_defs::msr::{self, apic_base};
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 /// Vector of the APIC timer.
 pub const TIMER_VECTOR: u8 = 0xf0;
+/// Vector of "look at your mail".
+pub const KICK_VECTOR: u8 = 0xf1;
 
 /// How the registers are reached; the same on every CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,22 @@ impl LocalApic {
         let left = self.read(Register::TIMER_CURRENT);
         self.write(Register::TIMER_INITIAL, 0);
         left
+    }
+
+    /// Has the timer interrupt in `ticks` of its own, at least 1.
+    pub fn arm_timer(self, ticks: u32) {
+        self.write(Register::LVT_TIMER, u32::from(TIMER_VECTOR));
+        self.write(Register::TIMER_INITIAL, ticks.max(1));
+    }
+
+    /// Stops the timer.
+    pub fn disarm_timer(self) {
+        self.write(Register::TIMER_INITIAL, 0);
+    }
+
+    /// Tells a CPU to look at its mail.
+    pub fn send_kick(self, to: u32) {
+        self.send(to, u32::from(KICK_VECTOR) | icr::ASSERT);
     }
 
     /// Sends INIT to a CPU.

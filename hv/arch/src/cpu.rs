@@ -46,6 +46,14 @@ pub fn wait_for_interrupt() {
     x86_64::instructions::interrupts::disable();
 }
 
+/// Takes the interrupts that wait, and goes on.
+pub fn take_interrupts() {
+    x86_64::instructions::interrupts::enable();
+    // One instruction runs before an interrupt is taken (APM 3, STI).
+    x86_64::instructions::nop();
+    x86_64::instructions::interrupts::disable();
+}
+
 /// Stops this CPU for good; only NMIs still wake it, for an instant.
 pub fn halt_forever() -> ! {
     loop {
@@ -59,6 +67,8 @@ pub fn halt_forever() -> ! {
 pub fn set_control_registers(features: &Features) {
     let cr4 = [
         (true, Cr4Flags::PAGE_GLOBAL),
+        (features.bits.xsave, Cr4Flags::OSXSAVE),
+        (true, Cr4Flags::OSFXSR),
         (features.bits.smep, Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION),
         (features.bits.smap, Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION),
         (features.bits.umip, Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION),

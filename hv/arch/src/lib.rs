@@ -11,6 +11,7 @@
 pub mod address_space;
 pub mod apic;
 pub mod cpu;
+pub mod guest_ram;
 pub mod memory_types;
 pub mod percpu;
 pub mod power;
@@ -18,3 +19,4 @@ pub mod smp;
 pub mod svm;
 pub mod timer;
 pub mod traps;
+pub mod xstate;

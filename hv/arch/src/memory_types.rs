@@ -8,6 +8,17 @@ use x86_64::registers::control::{Cr0, Cr0Flags};
 
 /// Most variable ranges that are kept; CPUs have 8 to 10.
 const MAX_VARIABLE: usize = 16;
+/// The fixed ranges: one register of 64 KiB parts, two of 16 KiB, eight of 4 KiB.
+const FIXED: [u32; 11] = {
+    let mut registers = [msr::MTRR_FIXED_64K; 11];
+    let mut at = 0;
+    while at < 10 {
+        registers[at + 1] =
+            if at < 2 { msr::MTRR_FIXED_16K + at as u32 } else { msr::MTRR_FIXED_4K + at as u32 - 2 };
+        at += 1;
+    }
+    registers
+};
 /// Bit of [`msr::MTRR_DEFAULT_TYPE`]: the registers are in use.
 const ENABLED: u64 = 1 << 11;
 
@@ -15,7 +26,7 @@ const ENABLED: u64 = 1 << 11;
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryTypes {
     default: u64,
-    fixed: Option<[u64; msr::MTRR_FIXED.len()]>,
+    fixed: Option<[u64; FIXED.len()]>,
     variable: [(u64, u64); MAX_VARIABLE],
     variable_len: usize,
     pat: u64,
@@ -31,14 +42,14 @@ impl MemoryTypes {
         }
         // SAFETY: CPUID says that the registers are there; the capability says how many.
         unsafe {
-            let capability = read_msr(msr::MTRR_CAPABILITY);
+            let capability = read_msr(msr::MTRR_CAPABILITIES);
             let variable_len = usize::from(capability as u8).min(MAX_VARIABLE);
             let mut variable = [(0, 0); MAX_VARIABLE];
             for (at, pair) in variable[..variable_len].iter_mut().enumerate() {
                 let number = msr::MTRR_VARIABLE + 2 * at as u32;
                 *pair = (read_msr(number), read_msr(number + 1));
             }
-            let fixed = (capability & 1 << 8 != 0).then(|| msr::MTRR_FIXED.map(|number| read_msr(number)));
+            let fixed = (capability & 1 << 8 != 0).then(|| FIXED.map(|number| read_msr(number)));
             let default = read_msr(msr::MTRR_DEFAULT_TYPE);
             Some(Self { default, fixed, variable, variable_len, pat: read_msr(msr::PAT) })
         }
@@ -54,7 +65,7 @@ impl MemoryTypes {
             core::arch::asm!("wbinvd", options(nostack));
             tlb::flush_all();
             write_msr(msr::MTRR_DEFAULT_TYPE, self.default & !ENABLED);
-            for (number, value) in msr::MTRR_FIXED.into_iter().zip(self.fixed.into_iter().flatten()) {
+            for (number, value) in FIXED.into_iter().zip(self.fixed.into_iter().flatten()) {
                 write_msr(number, value);
             }
             for (at, (base, mask)) in self.variable[..self.variable_len].iter().enumerate() {

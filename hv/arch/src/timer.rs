@@ -49,15 +49,27 @@ fn by_pm_timer(port: u16, bits: u32) -> Option<u64> {
     let mut timer = Port::<u32>::new(port);
     // SAFETY: the FADT says that this port is the PM timer, which reading does not change.
     let mut read = || unsafe { timer.read() };
-    let (start, from) = (read(), tsc());
-    for _ in 0..PATIENCE {
-        let (now, to) = (read(), tsc());
-        let ticks = elapsed(start, now, bits);
-        if ticks >= PM_TIMER_HZ * MILLISECONDS / 1000 {
-            return rate_khz(to - from, ticks, PM_TIMER_HZ);
+    let (start, from) = at_once(&mut read);
+    let long_enough = |now| elapsed(start, now, bits) >= PM_TIMER_HZ * MILLISECONDS / 1000;
+    (0..PATIENCE).find(|_| long_enough(read()))?;
+    let (now, to) = at_once(&mut read);
+    rate_khz(to - from, elapsed(start, now, bits), PM_TIMER_HZ)
+}
+
+/// A reference and the TSC at the same moment: of a few tries the one that took least time, because
+/// a hypervisor below, or an SMI, may come between the two reads.
+fn at_once(read: &mut impl FnMut() -> u32) -> (u32, u64) {
+    const TRIES: usize = 5;
+    let mut best = (0, 0, u64::MAX);
+    for _ in 0..TRIES {
+        let before = tsc();
+        let value = read();
+        let after = tsc();
+        if after - before < best.2 {
+            best = (value, before + (after - before) / 2, after - before);
         }
     }
-    None
+    (best.0, best.1)
 }
 
 /// Intel 8254: channel 2 counts down once its gate (port 0x61 bit 0) is open; its output can be

@@ -43,6 +43,11 @@ impl Tsc {
         (ticks as u128 * 1000 / self.khz as u128) as u64
     }
 
+    /// Ticks in `nanos`, rounded up.
+    pub const fn ticks_of_nanos(self, nanos: u64) -> u64 {
+        (nanos as u128 * self.khz as u128).div_ceil(1_000_000) as u64
+    }
+
     /// Ticks in `micros`, rounded up.
     pub const fn ticks(self, micros: u64) -> u64 {
         (micros as u128 * self.khz as u128).div_ceil(1000) as u64

@@ -73,6 +73,8 @@ pub enum Register {
     SysenterEsp,
     SysenterEip,
     DebugCtl,
+    /// The instruction after the one that stopped the guest, where the CPU saves it; else 0.
+    NextRip,
     /// Added to the host's TSC when the guest reads its own.
     TscOffset,
 }
@@ -173,7 +175,7 @@ pub trait VirtualCpu {
     fn interrupt_shadow(&self) -> bool;
     /// Forgets the shadow, because hv has moved RIP past the instruction.
     fn clear_interrupt_shadow(&mut self);
-    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take an interrupt, and for
-    /// [`Exit::Iret`] at its next `IRET`.
-    fn watch(&mut self, interrupt_window: bool, iret: bool);
+    /// Asks for [`Exit::InterruptWindow`] as soon as the guest can take the interrupt with this
+    /// vector, and for [`Exit::Iret`] at its next `IRET`.
+    fn watch(&mut self, interrupt_window: Option<u8>, iret: bool);
 }

@@ -76,6 +76,8 @@ pub struct Features {
     pub model: String<48>,
     /// Bits of a physical address.
     pub physical_bits: u8,
+    /// States that XSAVE can keep (leaf 0xd); 0 without XSAVE.
+    pub xcr0: u64,
     /// TSC ticks a millisecond, if the processor says so itself.
     pub tsc_khz: Option<u64>,
     /// Yes or no.
@@ -110,6 +112,10 @@ impl Features {
             vendor,
             model,
             physical_bits: sizes.map_or(36, |sizes| sizes.physical_address_bits()),
+            xcr0: {
+                let states = leaf(0xd, 0);
+                u64::from(states.edx) << 32 | u64::from(states.eax)
+            },
             tsc_khz: tsc_khz(&cpuid),
             bits: Bits::read(leaf),
         }

@@ -9,9 +9,23 @@
 pub mod acpi;
 pub mod clock;
 pub mod cpu;
+pub mod emulate;
 pub mod exit;
 pub mod features;
+pub mod kvmclock;
+pub mod mailbox;
 pub mod memory;
+pub mod msi;
+pub mod mtrr;
 pub mod options;
+pub mod pm_timer;
+pub mod policy;
+#[cfg(test)]
+mod random;
 pub mod sched;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+pub mod vcpu;
+pub mod vioapic;
 pub mod virtualization;
+pub mod vlapic;

@@ -74,7 +74,7 @@ mod tests {
     use crate::features::Bits;
 
     fn machine(vendor: Vendor, bits: Bits) -> Features {
-        Features { vendor, model: heapless::String::new(), physical_bits: 40, tsc_khz: None, bits }
+        Features { vendor, model: heapless::String::new(), physical_bits: 40, xcr0: 0, tsc_khz: None, bits }
     }
 
     #[test]

@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod apic;
+pub mod control;
 pub mod cpuid;
+pub mod kvm;
 pub mod msr;
 pub mod paging;
 pub mod svm;

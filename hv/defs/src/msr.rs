@@ -37,6 +37,8 @@ pub mod vm_cr {
 
 /// Bits of [`EFER`].
 pub mod efer {
+    /// SYSCALL and SYSRET work.
+    pub const SYSCALL_ENABLE: u64 = 1 << 0;
     /// Long mode is wanted once paging is on.
     pub const LONG_MODE_ENABLE: u64 = 1 << 8;
     /// Long mode is on.
@@ -45,6 +47,10 @@ pub mod efer {
     pub const SVM_ENABLE: u64 = 1 << 12;
     /// Page-table entries may forbid execution.
     pub const NO_EXECUTE_ENABLE: u64 = 1 << 11;
+    /// FXSAVE leaves the SSE registers out in 64-bit kernel code.
+    pub const FAST_FXSAVE: u64 = 1 << 14;
+    /// AMD: indirect branches are restricted whenever the privilege level rises.
+    pub const AUTOMATIC_IBRS: u64 = 1 << 21;
 }
 
 /// Bits of [`APIC_BASE`].
@@ -62,11 +68,16 @@ pub mod apic_base {
 /// AMD: physical address of the page that VMRUN saves the host to. APM 2, 15.30.4.
 pub const VM_HSAVE_PA: u32 = 0xc001_0117;
 
-/// What the memory type range registers can do: bits 7–0 how many variable ranges, bit 8 fixed
-/// ranges. SDM 3, 12.11.1.
-pub const MTRR_CAPABILITY: u32 = 0xfe;
-/// First of the variable ranges: base and mask, a pair each. SDM 3, 12.11.2.3.
+/// What the memory-type ranges can do. SDM 3, 12.11.1.
+pub const MTRR_CAPABILITIES: u32 = 0xfe;
+/// First of the variable ranges: base and mask of each in turn. SDM 3, 12.11.2.3.
 pub const MTRR_VARIABLE: u32 = 0x200;
-/// The fixed ranges below 1 MiB. SDM 3, 12.11.2.2.
-pub const MTRR_FIXED: [u32; 11] =
-    [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
+/// Types of the first 512 KiB, in eight parts. SDM 3, 12.11.2.2.
+pub const MTRR_FIXED_64K: u32 = 0x250;
+/// First of two: types of 0x80000 to 0xbffff, in parts of 16 KiB.
+pub const MTRR_FIXED_16K: u32 = 0x258;
+/// First of eight: types of 0xc0000 to 0xfffff, in parts of 4 KiB.
+pub const MTRR_FIXED_4K: u32 = 0x268;
+
+/// What `RDTSCP` and `RDPID` answer in ECX. SDM 3, 18.17.2.
+pub const TSC_AUX: u32 = 0xc000_0103;

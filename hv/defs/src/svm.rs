@@ -157,10 +157,10 @@ pub mod intercept_2 {
 pub mod virtual_interrupt {
     /// A virtual interrupt is pending: used only to learn when the guest could take one.
     pub const PENDING: u64 = 1 << 8;
-    /// Its priority, highest.
-    pub const PRIORITY: u64 = 0xf << 16;
-    /// The guest's task priority does not hold it back.
-    pub const IGNORE_TPR: u64 = 1 << 20;
+    /// Its priority.
+    pub const PRIORITY: u64 = 0xf << PRIORITY_SHIFT;
+    /// Where its priority is: bits 19–16.
+    pub const PRIORITY_SHIFT: u64 = 16;
     /// The guest's IF masks virtual interrupts only; the host's masks physical ones.
     pub const MASKING: u64 = 1 << 24;
 }

@@ -9,7 +9,7 @@ mod tally;
 
 use crate::setup::{self, needs::Need};
 use crate::workspace::Workspace;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use steps::Steps;
 use tally::Gate;
@@ -24,11 +24,11 @@ pub struct Arguments {
     quick: bool,
 }
 
-/// Runs the command.
+/// Runs the command. Answers whether all passed.
 ///
 /// # Errors
-/// When something needed is missing, or anything failed.
-pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
+/// When something needed is missing, so that nothing was run.
+pub fn command(arguments: &Arguments, yes: bool) -> Result<bool> {
     let workspace = Workspace::find()?;
     let needs = if arguments.quick { &Need::FOR_IMAGE[..] } else { &Need::FOR_TEST };
     let toolbox = setup::ensure(needs, yes)?;
@@ -51,10 +51,5 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     if !arguments.quick {
         gate.tests("QEMU tests", |line| steps.qemu_tests(arguments.name.as_deref(), line));
     }
-    let failed = gate.failures();
-    gate.sum_up();
-    if failed > 0 {
-        bail!("the gate is closed; next: mend what is listed as FAILED above");
-    }
-    Ok(())
+    Ok(gate.sum_up())
 }

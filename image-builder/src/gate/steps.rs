@@ -1,6 +1,6 @@
 //! The steps that start other programs.
 
-use crate::bare::{self, Builder, Target};
+use crate::bare::{self, Builder, Program, Target};
 use crate::image;
 use crate::process;
 use crate::setup::Toolbox;
@@ -55,22 +55,22 @@ impl Steps<'_> {
         let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH];
         if self.toolbox.toolchain.clippy {
             let builder = Builder::new(self.workspace, self.toolbox);
-            programs.iter().try_for_each(|&program| builder.clippy(program, &variables))?;
+            every(&programs, |program| builder.clippy(program, &variables))?;
             return Ok("for their own targets".to_owned());
         }
-        // Debian's compiler comes without clippy. The host's has it, but no library for our targets:
-        // these programs are checked against the host's, which they use no more of.
+        // Debian's compiler comes without clippy. The host's has it, but no library for our targets,
+        // so the programs are checked as if they were for the host.
         if env::consts::ARCH != "x86_64" {
             return Ok(
-                "left out: neither the bare-metal toolchain has clippy nor is this an x86-64 host".to_owned()
+                "left out: the bare-metal toolchain has no clippy, and this is no x86-64 host".to_owned()
             );
         }
-        for program in programs {
+        every(&programs, |program| {
             let mut command = self.cargo();
             command.args(["clippy", "--profile=bare", "--features=bare-metal", "--package", program.package]);
             command.args(["--bin", program.name, "--", "-Dwarnings"]).envs(variables);
-            captured(&mut command, "mend what clippy says")?;
-        }
+            captured(&mut command, "mend what clippy says").map(drop)
+        })?;
         Ok("for the host's target, because the bare-metal toolchain has no clippy".to_owned())
     }
 
@@ -112,6 +112,19 @@ impl Steps<'_> {
     fn quiet(&self, arguments: &[&str], remedy: &str) -> Result<String> {
         captured(self.cargo().args(arguments), remedy)
     }
+}
+
+/// Checks every program, whatever was found in the ones before; fails with all that was said.
+fn every(programs: &[Program], check: impl Fn(Program) -> Result<()>) -> Result<()> {
+    let said: Vec<String> = programs
+        .iter()
+        .filter_map(|&program| check(program).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    if !said.is_empty() {
+        bail!("{}", said.join("\n"));
+    }
+    Ok(())
 }
 
 /// Which packages: all on the processor they are for, else those that run anywhere.

@@ -32,7 +32,9 @@ impl Gate {
         let started = announce(name);
         let mut counts = Counts::default();
         let outcome = run(&mut |line| {
-            println!("{line}");
+            if is_worth_showing(line) {
+                println!("{line}");
+            }
             let more = result_line(line).unwrap_or_default();
             counts = Counts { passed: counts.passed + more.passed, failed: counts.failed + more.failed };
         });
@@ -64,23 +66,25 @@ impl Gate {
         }
     }
 
-    /// How many failed.
-    pub fn failures(&self) -> u64 {
-        self.failed
-    }
-
-    /// Says what failed and, in the last line, how many of each.
-    pub fn sum_up(self) {
+    /// Says what failed and, in the last line, how many of each. Answers whether all passed.
+    pub fn sum_up(self) -> bool {
         for name in &self.bad {
-            println!("FAILED: {name}");
+            println!("FAILED: {name}; next: mend what it says above");
         }
         println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0
     }
 }
 
 fn announce(name: &str) -> Instant {
     println!("== {name}");
     Instant::now()
+}
+
+/// Test programs without tests say so in three lines each.
+fn is_worth_showing(line: &str) -> bool {
+    let count = line.strip_prefix("running ").is_some_and(|rest| rest.ends_with(" tests"));
+    !line.trim().is_empty() && !count && result_line(line) != Some(Counts::default())
 }
 
 /// The counts in `test result: ok. 3 passed; 0 failed; …`, as Rust's test runners print it.

@@ -1,7 +1,7 @@
 //! A running box whose log is read as it comes.
 
 use super::{Artifacts, Machine};
-use crate::process;
+use crate::{process, progress};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -70,7 +70,7 @@ impl Session {
     /// When QEMU says that it failed.
     pub fn show_all(mut self) -> Result<()> {
         for line in &self.lines {
-            println!("{line}");
+            progress::result(&line);
         }
         let status = self.child.wait().context("waiting for QEMU")?;
         if !status.success() {

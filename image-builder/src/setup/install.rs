@@ -3,6 +3,7 @@
 use super::distro::Distro;
 use super::needs::Need;
 use super::told;
+use super::toolchain;
 use super::world::World;
 use crate::process;
 use crate::progress::Step;
@@ -60,10 +61,10 @@ pub fn library_by_rustup(world: &dyn World) {
     let step = Step::start("asking rustup for the library source");
     let mut command = process::host(rustup);
     command.args(["component", "add", "rust-src"]).env("RUSTUP_MAX_RETRIES", "1");
-    match process::output(&mut command) {
-        Some(_) => step.done("added rust-src"),
-        None => step.done("not to be had, looking elsewhere"),
-    }
+    // What counts is whether the source is there now, not what rustup says.
+    process::output(&mut command);
+    let found = toolchain::resolve(world).is_some();
+    step.done(if found { "added rust-src" } else { "not to be had, looking elsewhere" });
 }
 
 /// Installs the packages for what is missing.

@@ -9,6 +9,7 @@ pub mod needs;
 pub mod toolchain;
 pub mod world;
 
+use crate::progress;
 use crate::qemu::PROGRAM;
 use anyhow::{Context, Result, bail};
 use distro::Distro;
@@ -88,16 +89,20 @@ pub fn doctor() -> bool {
             Some(found) => ("ok     ", found.clone()),
             None => ("MISSING", format!("for: {}", finding.need.purpose())),
         };
-        println!("{mark}  {:wide$}  {state}", finding.need.plain());
+        progress::result(&format!("{mark}  {:wide$}  {state}", finding.need.plain()));
     }
     let missing: Vec<Need> =
         findings.iter().filter(|finding| finding.found.is_none()).map(|finding| finding.need).collect();
     if !missing.is_empty() {
         let line = Distro::of(&world).line(&missing, world.program("rustup").is_some());
-        println!("\nTo get what is missing, type:\n  {line}");
+        progress::result(&format!("\nTo get what is missing, type:\n  {line}"));
     }
     let ready = !missing.iter().any(|need| Need::FOR_RUN.contains(need));
     let summary = if ready { "`cargo hearth run` can start" } else { "`cargo hearth run` cannot start" };
-    println!("\n{summary} ({PROGRAM}, {} {}).", std::env::consts::OS, std::env::consts::ARCH);
+    progress::result(&format!(
+        "\n{summary} ({PROGRAM}, {} {}).",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    ));
     ready
 }

@@ -1,5 +1,6 @@
 //! What Hearth needs of a computer, and whether it is there.
 
+use super::distro::Distro;
 use super::firmware;
 use super::toolchain::{self, Toolchain};
 use super::world::World;
@@ -20,18 +21,21 @@ pub enum Need {
     Window,
     /// Bochs, with its BIOSes.
     Bochs,
+    /// What signs an EFI application as Secure Boot asks for it.
+    Signing,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 6] =
-        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Window, Self::Bochs];
+    pub const ALL: [Self; 7] =
+        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Window, Self::Bochs, Self::Signing];
     /// What building takes.
     pub const FOR_IMAGE: [Self; 2] = [Self::Toolchain, Self::Linker];
     /// What running without a window takes.
     pub const FOR_RUN: [Self; 4] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf];
     /// What all tests take.
-    pub const FOR_TEST: [Self; 5] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Bochs];
+    pub const FOR_TEST: [Self; 6] =
+        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Bochs, Self::Signing];
 
     /// What it is, in plain words.
     pub const fn plain(self) -> &'static str {
@@ -42,6 +46,7 @@ impl Need {
             Self::Ovmf => "OVMF (UEFI for QEMU)",
             Self::Window => "QEMU's window",
             Self::Bochs => "Bochs",
+            Self::Signing => "sbsign and openssl",
         }
     }
 
@@ -52,6 +57,7 @@ impl Need {
             Self::Qemu | Self::Ovmf => "run, test",
             Self::Window => "run with a window",
             Self::Bochs => "test (the rom door in Bochs)",
+            Self::Signing => "test (Secure Boot)",
         }
     }
 }
@@ -95,6 +101,12 @@ fn look_for(world: &dyn World, need: Need, toolchain: Option<&Toolchain>) -> Opt
             displays.split_whitespace().find(|word| known.contains(word)).map(str::to_owned)
         }
         Need::Bochs => bochs(world).map(|path| path.display().to_string()),
+        // Only Debian's OVMF comes with a key to test with.
+        Need::Signing if Distro::of(world) != Distro::Debian => Some("not used on this system".to_owned()),
+        Need::Signing => {
+            world.program("openssl")?;
+            world.program("sbsign").map(|path| path.display().to_string())
+        }
     }
 }
 
@@ -122,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_empty_computer_lacks_everything() {
-        let findings = look(&Fake::linux(""), &Need::ALL);
+        let findings = look(&Fake::linux("ID=debian"), &Need::ALL);
         assert!(findings.iter().all(|finding| finding.found.is_none()), "{findings:?}");
     }
 
@@ -138,6 +150,15 @@ mod tests {
         assert_eq!(findings[1].found, None);
         let gui = world.answer("/usr/bin/qemu-system-x86_64 -display help", "none\ngtk\n");
         assert_eq!(look(&gui, &[Need::Window])[0].found.as_deref(), Some("gtk"));
+    }
+
+    #[test]
+    fn signing_takes_both_programs_on_debian_and_nothing_elsewhere() {
+        let debian = Fake::linux("ID=debian").with_program("/usr/bin/sbsign");
+        assert_eq!(look(&debian, &[Need::Signing])[0].found, None);
+        let debian = debian.with_program("/usr/bin/openssl");
+        assert_eq!(look(&debian, &[Need::Signing])[0].found.as_deref(), Some("/usr/bin/sbsign"));
+        assert!(look(&Fake::linux("ID=fedora"), &[Need::Signing])[0].found.is_some());
     }
 
     #[test]

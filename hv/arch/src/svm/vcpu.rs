@@ -93,10 +93,10 @@ impl Vcpu {
         self.block_mut().control.tlb_control = TLB_FLUSH_ALL;
     }
 
-    /// Instruction bytes at the exit, where the CPU saves them.
-    pub fn instruction_bytes(&self) -> &[u8] {
+    /// Instruction bytes at the exit, and how many, where the CPU saves them; else none.
+    pub fn fetched(&self) -> ([u8; 15], usize) {
         let control = &self.block().control;
-        &control.instruction_bytes[..usize::from(control.fetched_bytes & 0xf).min(15)]
+        (control.instruction_bytes, usize::from(control.fetched_bytes & 0xf).min(15))
     }
 
     fn block(&self) -> &Vmcb {
@@ -123,34 +123,37 @@ impl Vcpu {
             SegmentName::Tr => 9,
         }
     }
+}
 
-    /// Where a register is; EFER and the TSC offset are seen to by the callers.
-    fn slot(&mut self, register: Register) -> &mut u64 {
-        let Vmcb { control, state, .. } = self.block_mut();
-        match register {
-            Register::Rip => &mut state.rip,
-            Register::Rflags => &mut state.rflags,
-            Register::Cr0 => &mut state.cr0,
-            Register::Cr2 => &mut state.cr2,
-            Register::Cr3 => &mut state.cr3,
-            Register::Cr4 => &mut state.cr4,
-            Register::Cr8 => &mut control.virtual_interrupt,
-            Register::Efer => &mut state.efer,
-            Register::Dr6 => &mut state.dr6,
-            Register::Dr7 => &mut state.dr7,
-            Register::Pat => &mut state.pat,
-            Register::Star => &mut state.star,
-            Register::Lstar => &mut state.lstar,
-            Register::Cstar => &mut state.cstar,
-            Register::Sfmask => &mut state.sfmask,
-            Register::KernelGsBase => &mut state.kernel_gs_base,
-            Register::SysenterCs => &mut state.sysenter_cs,
-            Register::SysenterEsp => &mut state.sysenter_esp,
-            Register::SysenterEip => &mut state.sysenter_eip,
-            Register::DebugCtl => &mut state.debug_control,
-            Register::TscOffset => &mut control.tsc_offset,
+/// Where each register is in the control block; `Cr8` and `Efer` share their field with others.
+macro_rules! field {
+    ($block:expr, $register:expr, $($borrow:tt)+) => {{
+        let Vmcb { control, state, .. } = $block;
+        match $register {
+            Register::Rip => $($borrow)+ state.rip,
+            Register::Rflags => $($borrow)+ state.rflags,
+            Register::Cr0 => $($borrow)+ state.cr0,
+            Register::Cr2 => $($borrow)+ state.cr2,
+            Register::Cr3 => $($borrow)+ state.cr3,
+            Register::Cr4 => $($borrow)+ state.cr4,
+            Register::Cr8 => $($borrow)+ control.virtual_interrupt,
+            Register::Efer => $($borrow)+ state.efer,
+            Register::Dr6 => $($borrow)+ state.dr6,
+            Register::Dr7 => $($borrow)+ state.dr7,
+            Register::Pat => $($borrow)+ state.pat,
+            Register::Star => $($borrow)+ state.star,
+            Register::Lstar => $($borrow)+ state.lstar,
+            Register::Cstar => $($borrow)+ state.cstar,
+            Register::Sfmask => $($borrow)+ state.sfmask,
+            Register::KernelGsBase => $($borrow)+ state.kernel_gs_base,
+            Register::SysenterCs => $($borrow)+ state.sysenter_cs,
+            Register::SysenterEsp => $($borrow)+ state.sysenter_esp,
+            Register::SysenterEip => $($borrow)+ state.sysenter_eip,
+            Register::DebugCtl => $($borrow)+ state.debug_control,
+            Register::NextRip => $($borrow)+ control.next_rip,
+            Register::TscOffset => $($borrow)+ control.tsc_offset,
         }
-    }
+    }};
 }
 
 impl VirtualCpu for Vcpu {
@@ -171,44 +174,33 @@ impl VirtualCpu for Vcpu {
     }
 
     fn get(&self, register: Register) -> u64 {
-        let Vmcb { control, state, .. } = self.block();
+        let value = *field!(self.block(), register, &);
         match register {
-            Register::Rip => state.rip,
-            Register::Rflags => state.rflags,
-            Register::Cr0 => state.cr0,
-            Register::Cr2 => state.cr2,
-            Register::Cr3 => state.cr3,
-            Register::Cr4 => state.cr4,
-            Register::Cr8 => control.virtual_interrupt & 0xf,
-            Register::Efer => state.efer & !efer::SVM_ENABLE,
-            Register::Dr6 => state.dr6,
-            Register::Dr7 => state.dr7,
-            Register::Pat => state.pat,
-            Register::Star => state.star,
-            Register::Lstar => state.lstar,
-            Register::Cstar => state.cstar,
-            Register::Sfmask => state.sfmask,
-            Register::KernelGsBase => state.kernel_gs_base,
-            Register::SysenterCs => state.sysenter_cs,
-            Register::SysenterEsp => state.sysenter_esp,
-            Register::SysenterEip => state.sysenter_eip,
-            Register::DebugCtl => state.debug_control,
-            Register::TscOffset => control.tsc_offset,
+            Register::Efer => value & !efer::SVM_ENABLE,
+            Register::Cr8 => value & 0xf,
+            _ => value,
         }
     }
 
     fn set(&mut self, register: Register, value: u64) {
-        let value = match register {
+        let field = field!(self.block_mut(), register, &mut);
+        *field = match register {
             Register::Efer => value | efer::SVM_ENABLE,
-            Register::Cr8 => self.block().control.virtual_interrupt & !0xf | value & 0xf,
+            Register::Cr8 => *field & !0xf | value & 0xf,
             _ => value,
         };
-        *self.slot(register) = value;
     }
 
     fn segment(&self, name: SegmentName) -> Segment {
-        let raw = self.block().state.segments[Self::segment_index(name)];
-        Segment { selector: raw.selector, attributes: raw.attributes, limit: raw.limit, base: raw.base }
+        let state = &self.block().state;
+        let raw = state.segments[Self::segment_index(name)];
+        let mut attributes = raw.attributes;
+        if name == SegmentName::Ss {
+            // The privilege level has a field of its own: SYSRET does not change SS's. APM 2, 15.5.1.
+            let shift = hv_core::cpu::attributes::DPL_SHIFT;
+            attributes = attributes & !(3 << shift) | u16::from(state.cpl & 3) << shift;
+        }
+        Segment { selector: raw.selector, attributes, limit: raw.limit, base: raw.base }
     }
 
     fn set_segment(&mut self, name: SegmentName, segment: Segment) {
@@ -237,15 +229,16 @@ impl VirtualCpu for Vcpu {
         self.block_mut().control.interrupt_shadow = 0;
     }
 
-    fn watch(&mut self, interrupt_window: bool, iret: bool) {
-        use virtual_interrupt::{IGNORE_TPR, PENDING, PRIORITY};
+    fn watch(&mut self, interrupt_window: Option<u8>, iret: bool) {
+        use virtual_interrupt::{PENDING, PRIORITY, PRIORITY_SHIFT};
         let control = &mut self.block_mut().control;
         let set = |bits: u32, bit: u32, on: bool| if on { bits | bit } else { bits & !bit };
-        control.intercept_1 = set(control.intercept_1, intercept_1::VIRTUAL_INTERRUPT, interrupt_window);
+        let window = interrupt_window.is_some();
+        control.intercept_1 = set(control.intercept_1, intercept_1::VIRTUAL_INTERRUPT, window);
         control.intercept_1 = set(control.intercept_1, intercept_1::IRET, iret);
-        // A pending virtual interrupt of highest priority: taking it is intercepted, so it is never
-        // delivered; it only tells when one could be.
-        let pending = if interrupt_window { PENDING | PRIORITY | IGNORE_TPR } else { 0 };
-        control.virtual_interrupt = control.virtual_interrupt & !(PENDING | PRIORITY | IGNORE_TPR) | pending;
+        // A virtual interrupt of the vector's priority: taking it is intercepted, so it is never
+        // delivered; it only tells when IF and the task priority would let one through.
+        let pending = interrupt_window.map_or(0, |vector| PENDING | u64::from(vector >> 4) << PRIORITY_SHIFT);
+        control.virtual_interrupt = control.virtual_interrupt & !(PENDING | PRIORITY) | pending;
     }
 }

@@ -83,11 +83,16 @@ pub fn own_memory(memory: &MemoryMap, largest: PageSize, cpus: usize) -> u64 {
     // A region may fall into two around the image, and each part has ragged ends of its own.
     let tables: u64 = ram.map(|region| 2 * tables_needed(region.range.len, largest)).sum();
     let stacks = cpus as u64 * STACK_PAGES + tables_needed(cpus as u64 * SLOT, PageSize::FourKib);
-    (tables + OTHER_TABLES) * TABLE_SIZE + stacks * PAGE_SIZE
+    (tables + OTHER_TABLES) * TABLE_SIZE + (stacks + VM_PAGES + cpus as u64 * CPU_PAGES) * PAGE_SIZE
 }
 
 /// Tables for hv's image, the devices it drives, the root, and the page that other CPUs start in.
 const OTHER_TABLES: u64 = 64;
+
+/// Pages for virtual machines: their nested tables, control blocks, registers.
+const VM_PAGES: u64 = 256;
+/// Pages of its own that a CPU needs for running guests.
+const CPU_PAGES: u64 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -16,15 +16,18 @@ pub enum Owner {
     Hypervisor,
     /// The firmware: tables, run-time services, or memory it keeps for itself.
     Firmware,
+    /// A virtual machine, by its number.
+    Vm(u8),
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Free => "free",
-            Self::Hypervisor => "hv",
-            Self::Firmware => "firmware",
-        })
+        match self {
+            Self::Free => f.write_str("free"),
+            Self::Hypervisor => f.write_str("hv"),
+            Self::Firmware => f.write_str("firmware"),
+            Self::Vm(number) => write!(f, "vm-{number}"),
+        }
     }
 }
 

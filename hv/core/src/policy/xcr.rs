@@ -1,0 +1,32 @@
+//! XCR0: which register states XSAVE keeps and instructions may use.
+
+use super::GeneralProtection;
+use hv_defs::control::xcr0::{AVX, AVX512, SSE, X87};
+
+/// States that hv keeps for each virtual CPU. The others' features are not shown in CPUID.
+pub const KEPT: u64 = X87 | SSE | AVX | AVX512;
+
+/// Of the states that the host has, those that a guest may use: what hv keeps, in whole groups.
+pub const fn supported(host: u64) -> u64 {
+    let mut all = host & KEPT;
+    if all & AVX512 != AVX512 || all & AVX == 0 {
+        all &= !AVX512;
+    }
+    if all & (X87 | SSE) == X87 | SSE { all } else { 0 }
+}
+
+/// `XSETBV` of register 0: SDM 1, 13.3; APM 2, 11.5.2. The caller has seen to CPL and ECX.
+///
+/// # Errors
+/// A state that is not there, x87 left out, AVX without SSE, AVX-512 in part or without AVX.
+pub const fn check(value: u64, supported: u64) -> Result<(), GeneralProtection> {
+    let wide = value & AVX512;
+    if value & !supported != 0
+        || value & X87 == 0
+        || value & AVX != 0 && value & SSE == 0
+        || wide != 0 && (wide != AVX512 || value & AVX == 0)
+    {
+        return Err(GeneralProtection);
+    }
+    Ok(())
+}

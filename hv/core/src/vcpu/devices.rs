@@ -1,0 +1,163 @@
+//! Accesses to what is not RAM: ports and guest-physical memory.
+
+use super::msrs::ApicClient;
+use super::{Activity, Answer, DeviceAccess, Pending, StopReason, Vcpu, Verdict, World};
+use crate::cpu::{VirtualCpu, gpr};
+use crate::emulate::{Cause, Emulation, Machine, Step, advance_to};
+use crate::exit::{Access, NestedFault, PortAccess};
+use crate::pm_timer;
+
+/// Bytes of the xAPIC page.
+const APIC_PAGE: u64 = 0x1000;
+
+impl Vcpu {
+    /// `IN` and `OUT`; their string forms are instructions to carry out.
+    pub(super) fn port<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        port: PortAccess,
+    ) -> Verdict {
+        if port.string {
+            return self.emulate(cpu, world, Cause::Port(port), None);
+        }
+        if let Some(trap) = advance_to(cpu, port.next_rip) {
+            self.raise(trap);
+        }
+        let write = match port.access {
+            Access::Write => Some(self.gprs.0[gpr::RAX] & mask(port.size)),
+            Access::Read => None,
+        };
+        let access = DeviceAccess { is_port: true, address: u64::from(port.port), size: port.size, write };
+        self.pending = if write.is_some() { Pending::Out } else { Pending::In(port.size) };
+        match self.device(world, access) {
+            Answer::Done(value) => self.finish(cpu, world, value),
+            Answer::Later => self.wait_for_answer(),
+        }
+    }
+
+    /// Guest-physical memory that is not RAM: the instruction is carried out here.
+    pub(super) fn memory<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        fault: NestedFault,
+        bytes: Option<&[u8]>,
+    ) -> Verdict {
+        if fault.fetch || fault.in_page_walk {
+            // Code or page tables where no RAM is: the bus answers all ones, which is no
+            // instruction and no page table that anybody meant.
+            return Verdict::Stop(StopReason::NoMemory(fault.address));
+        }
+        self.emulate(cpu, world, Cause::Memory, bytes)
+    }
+
+    fn emulate<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        cause: Cause,
+        bytes: Option<&[u8]>,
+    ) -> Verdict {
+        let mut machine = Machine { cpu, gprs: &mut self.gprs, memory: &*world };
+        let (emulation, step) = Emulation::begin(&mut machine, cause, bytes);
+        self.go_on(cpu, world, emulation, step)
+    }
+
+    /// Carries an instruction on until it is done or waits.
+    fn go_on<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        mut emulation: Emulation,
+        mut step: Step,
+    ) -> Verdict {
+        loop {
+            let access = match step {
+                Step::Done => return Verdict::Resume,
+                Step::Deliver(event) => return self.fault(event),
+                Step::Unsupported(bytes) => return Verdict::Stop(StopReason::Unsupported(bytes)),
+                Step::Access { address, size, write } => {
+                    DeviceAccess { is_port: false, address, size, write }
+                }
+                Step::Port { port, size, write } => {
+                    DeviceAccess { is_port: true, address: u64::from(port), size, write }
+                }
+            };
+            let value = match self.device(world, access) {
+                Answer::Done(value) => value,
+                Answer::Later => {
+                    self.pending = Pending::Instruction(emulation);
+                    return self.wait_for_answer();
+                }
+            };
+            let mut machine = Machine { cpu: &mut *cpu, gprs: &mut self.gprs, memory: &*world };
+            step = emulation.resume(&mut machine, value);
+        }
+    }
+
+    /// What hv has itself, the local APIC's page and the PM timer, or else what the world has.
+    fn device<W: World>(&mut self, world: &mut W, access: DeviceAccess) -> Answer {
+        let DeviceAccess { is_port, address, size, write } = access;
+        if is_port {
+            let now = world.nanos(world.host_tsc());
+            if let Some(value) = pm_timer::read(address as u16, size, now) {
+                return Answer::Done(u64::from(value));
+            }
+        } else if let Some(page) = self.apic.page()
+            && let Some(offset) = address.checked_sub(page).filter(|&offset| offset < APIC_PAGE)
+        {
+            let mut client = ApicClient { world, index: self.index, tsc: self.tsc };
+            return Answer::Done(match write {
+                Some(value) => {
+                    self.apic.write_page(offset, size, value, &mut client);
+                    0
+                }
+                None => self.apic.read_page(offset, size, &client),
+            });
+        }
+        world.access(self.index, access)
+    }
+
+    fn wait_for_answer(&mut self) -> Verdict {
+        self.activity = Activity::WaitsForAnswer;
+        Verdict::Wait
+    }
+
+    /// The mailbox says that the answer is there.
+    pub(super) fn take_answer<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W) -> Verdict {
+        let Some(value) = world.answer(self.index) else { return Verdict::Wait };
+        self.activity = Activity::Running;
+        self.finish(cpu, world, value)
+    }
+
+    /// Goes on with what waited, or did not have to.
+    fn finish<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W, value: u64) -> Verdict {
+        match core::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Nothing | Pending::Out => Verdict::Resume,
+            Pending::In(size) => {
+                self.set_accumulator(size, value);
+                Verdict::Resume
+            }
+            Pending::Instruction(mut emulation) => {
+                let mut machine = Machine { cpu: &mut *cpu, gprs: &mut self.gprs, memory: &*world };
+                let step = emulation.resume(&mut machine, value);
+                self.go_on(cpu, world, emulation, step)
+            }
+        }
+    }
+
+    /// AL and AX leave the rest of RAX alone, EAX clears the upper half. APM 1, 3.1.2.
+    fn set_accumulator(&mut self, size: u8, value: u64) {
+        let rax = &mut self.gprs.0[gpr::RAX];
+        *rax = match size {
+            4 => value & mask(4),
+            size => *rax & !mask(size) | value & mask(size),
+        };
+    }
+}
+
+/// The bits of so many bytes.
+const fn mask(size: u8) -> u64 {
+    if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 }
+}
