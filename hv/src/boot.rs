@@ -104,7 +104,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
         module: boot.module,
         memory: Mutex::new(own.owners),
     });
-    smp::prepare(&own.start_space, own.start_page);
+    smp::prepare(own.start_space, own.start_page);
     free_landing(machine, boot);
     // SAFETY: the stack was mapped for this CPU alone.
     unsafe { cpu::continue_on(layout::stacks(0)[0].top, start) }

@@ -199,9 +199,8 @@ impl Core {
             body.vcpu.expire_timer(world);
             match body.vcpu.prepare(&mut body.hardware, world, &slot.mailbox) {
                 Readiness::Run => {}
-                Readiness::Wait => return true,
                 Readiness::LookAtVm if resident.vm.state() == State::Running => continue,
-                Readiness::LookAtVm => return true,
+                Readiness::Wait | Readiness::LookAtVm => return true,
             }
             self.arm(until);
             // SAFETY: as above; `arm` has let go of it.
@@ -210,7 +209,6 @@ impl Core {
             let (bytes, fetched) = body.hardware.fetched();
             let bytes = (fetched > 0).then(|| &bytes[..fetched]);
             match body.vcpu.handle(&mut body.hardware, world, &slot.mailbox, exit, bytes) {
-                Verdict::Resume => {}
                 Verdict::HostInterrupt => {
                     cpu::take_interrupts();
                     self.armed = None;
@@ -219,9 +217,8 @@ impl Core {
                     }
                 }
                 Verdict::Yield if self.turn_is_over(resident, Some(0)) => return false,
-                Verdict::Yield => {}
                 Verdict::Wait if slot.mailbox.is_empty() => return true,
-                Verdict::Wait => {}
+                Verdict::Resume | Verdict::Yield | Verdict::Wait => {}
                 Verdict::Stop(reason) => {
                     resident.vm.stop(reason);
                     return true;

@@ -17,9 +17,9 @@ use spin::Once;
 static TRAMPOLINE: Once<Trampoline> = Once::new();
 
 /// Puts the code that CPUs start in to its page.
-pub fn prepare(space: &AddressSpace, page: PhysRange) {
+pub fn prepare(space: AddressSpace, page: PhysRange) {
     // SAFETY: `memory::take` claimed the page below 1 MiB and the tables below 4 GiB for this.
-    TRAMPOLINE.call_once(|| unsafe { Trampoline::install(page, space) });
+    TRAMPOLINE.call_once(|| unsafe { Trampoline::install(page, &space) });
 }
 
 /// Gives the CPU that runs this its tables, stacks to fault on, and its APIC, as number `index`.

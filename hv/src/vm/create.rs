@@ -5,7 +5,7 @@ use crate::core_loop::{self, Resident};
 use crate::event;
 use crate::machine::Machine;
 use core::fmt;
-use core::sync::atomic::{AtomicU8, AtomicU32};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use heapless::String;
 use hv_abi::boot::DIRECT_MAP;
 use hv_abi::manifest::{GRANULE, StartMode, StartState};
@@ -227,13 +227,12 @@ fn cut(
     drop(frames);
     VMS[id].call_once(|| vm);
     event!(Info, "vm.start", vm = vm.name, cpus = cpus);
-    for index in 0..cpus {
-        if !core_loop::house(
-            slots[index].core.load(core::sync::atomic::Ordering::Relaxed),
-            Resident { vm, index },
-        ) {
-            return Err(Fault::Full);
-        }
+    let housed = slots
+        .iter()
+        .enumerate()
+        .all(|(index, slot)| core_loop::house(slot.core.load(Ordering::Relaxed), Resident { vm, index }));
+    if !housed {
+        return Err(Fault::Full);
     }
     Ok(vm)
 }
