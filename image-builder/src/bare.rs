@@ -65,6 +65,10 @@ pub const UEFI: Program = Program { package: "firmware-uefi", name: "hearth-uefi
 /// The pvh door.
 pub const PVH: Program = Program { package: "firmware-pvh", name: "pvh", target: Target::None };
 
+/// The micro-guest, which the tests run in place of the management VM.
+pub const MICRO_GUEST: Program =
+    Program { package: "micro-guest", name: "micro-guest", target: Target::None };
+
 /// Builds for bare metal.
 pub struct Builder<'a> {
     workspace: &'a Workspace,

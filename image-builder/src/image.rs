@@ -112,6 +112,27 @@ pub fn build(workspace: &Workspace, toolbox: &Toolbox) -> Result<Built> {
     Ok(Built { artifacts, hv_memory, rom_len: rom.len() as u64 })
 }
 
+/// Builds a flash image whose management VM is the micro-guest, for the tests: artifacts of which
+/// only `hearth.rom` and the disk beside it are there.
+///
+/// # Errors
+/// When something does not build, or can't be written.
+pub fn micro_guest(workspace: &Workspace, toolbox: &Toolbox) -> Result<Artifacts> {
+    let built = workspace.artifacts();
+    let artifacts = Artifacts { dir: built.dir.join("micro-guest") };
+    fs::create_dir_all(&artifacts.dir).with_context(|| format!("making {}", artifacts.dir.display()))?;
+    let builder = Builder::new(workspace, toolbox);
+    let program = |program| Image::from_elf(&read(&builder.program(program, &[])?)?, VERSION);
+    let payload = program(bare::HV)?.with_module(&program(bare::MICRO_GUEST)?).deflated();
+    write(&artifacts.rom(), &rom::assemble(&read(&builder.program(bare::ROM, &[])?)?, &payload)?)?;
+    if !artifacts.image().is_file() {
+        fs::hard_link(built.image(), artifacts.image())
+            .or_else(|_| fs::copy(built.image(), artifacts.image()).map(drop))
+            .with_context(|| format!("putting a disk at {}", artifacts.image().display()))?;
+    }
+    Ok(artifacts)
+}
+
 /// Writes the disk image, unless what it was made of, and what made it, is the same as last time.
 fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])]) -> Result<()> {
     let mut inputs = Sha256::new();

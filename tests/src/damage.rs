@@ -135,7 +135,7 @@ mod tests {
     fn lawful() -> Vec<u8> {
         let mut header = vec![0_u8; size_of::<Header>()];
         header[..8].copy_from_slice(&MAGIC);
-        header[offset_of!(Header, version)] = 1;
+        header[offset_of!(Header, version)] = VERSION as u8;
         header[offset_of!(Header, stored_len)] = 100;
         header[offset_of!(Header, memory_len) + 1] = 0x10;
         header.extend([0xaa; 100]);

@@ -29,8 +29,9 @@ impl Source {
 
 /// Milliseconds of a measurement: long enough that one slow port read does not matter.
 const MILLISECONDS: u64 = 10;
-/// Reads of a reference before it is taken for dead: a second's worth on silicon.
-const PATIENCE: u32 = 1_000_000;
+/// TSC ticks after which a reference that has not come so far is taken for dead: 160 ms and more on
+/// any processor.
+const PATIENCE: u64 = 1_000_000_000;
 
 /// The TSC's rate: as CPUID says it, else measured against the PM timer (`port`, bits), else
 /// against the PIT. `None` when nothing moves.
@@ -51,9 +52,22 @@ fn by_pm_timer(port: u16, bits: u32) -> Option<u64> {
     let mut read = || unsafe { timer.read() };
     let (start, from) = at_once(&mut read);
     let long_enough = |now| elapsed(start, now, bits) >= PM_TIMER_HZ * MILLISECONDS / 1000;
-    (0..PATIENCE).find(|_| long_enough(read()))?;
+    if !patiently(|| long_enough(read())) {
+        return None;
+    }
     let (now, to) = at_once(&mut read);
     rate_khz(to - from, elapsed(start, now, bits), PM_TIMER_HZ)
+}
+
+/// Asks until it is so, or patience ends. Answers whether it is.
+fn patiently(mut is_so: impl FnMut() -> bool) -> bool {
+    let from = tsc();
+    while !is_so() {
+        if tsc() - from > PATIENCE {
+            return false;
+        }
+    }
+    true
 }
 
 /// A reference and the TSC at the same moment: of a few tries the one that took least time, because
@@ -87,7 +101,7 @@ fn by_pit() -> Option<u64> {
         channel.write((COUNT >> 8) as u8);
         gate.write(quiet | 1);
         let from = tsc();
-        let done = (0..PATIENCE).any(|_| gate.read() & 1 << 5 != 0);
+        let done = patiently(|| gate.read() & 1 << 5 != 0);
         let ticks = tsc() - from;
         gate.write(quiet);
         if done { rate_khz(ticks, COUNT, PIT_HZ) } else { None }

@@ -52,7 +52,7 @@ impl Steps<'_> {
     pub fn clippy_bare(&self) -> Result<String> {
         let carried = self.workspace.artifacts().dir.join("payload.deflated");
         let variables = [("HEARTH_PAYLOAD", carried.as_path())];
-        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH];
+        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH, bare::MICRO_GUEST];
         if self.toolbox.toolchain.clippy {
             let builder = Builder::new(self.workspace, self.toolbox);
             every(&programs, |program| builder.clippy(program, &variables))?;
@@ -94,6 +94,7 @@ impl Steps<'_> {
     /// All artifacts are built and keep their promises.
     pub fn images(&self) -> Result<String> {
         let built = image::build(self.workspace, self.toolbox)?;
+        image::micro_guest(self.workspace, self.toolbox)?;
         Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
     }
 

@@ -1,32 +1,70 @@
 //! The micro-guest: runs in place of the management VM and tests, from inside, that the CPU it is
-//! given keeps the contract. Each case says its name and outcome by `log.write`.
+//! given keeps the contract. Each case says its name and its outcome by `log.write`.
+//!
+//! Lines in the box log (`vm.log … text=`): `guest.start cpus=N`, then `case.pass NAME` or
+//! `case.fail NAME: WHAT` for each case, then `guest.end passed=N failed=N`.
 
 #![no_std]
 #![no_main]
 // It is a program for a bare (virtual) machine.
 #![allow(unsafe_code)]
 
+mod apic;
+mod cases;
 mod hypercall;
+mod smp;
+mod traps;
+
+use hypercall::log;
+
+/// What hv hands over: a page of words in the guest's RAM.
+pub struct Handover {
+    /// Virtual CPUs.
+    pub cpus: u64,
+    /// Low memory, where the other CPUs start.
+    pub low: u64,
+    /// Root of the page tables in use.
+    pub root: u64,
+}
 
 /// Where hv starts the guest: long mode, interrupts off, its RAM mapped where it is.
 ///
 /// # Safety
-/// Called once, by hv.
+/// Called once, by hv, with the address of the handover.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn guest_entry(_handover: u64) -> ! {
-    hypercall::log(format_args!("guest.start"));
-    let cpuid = core::arch::x86_64::__cpuid(0x4000_0000);
-    hypercall::log(format_args!("cpuid {:x} {:x} {:x}", cpuid.ebx, cpuid.ecx, cpuid.edx));
-    hypercall::log(format_args!("guest.end"));
+unsafe extern "C" fn guest_entry(handover: *const [u64; 8]) -> ! {
+    // SAFETY: hv's promise.
+    let [cpus, _, _, low, _, root, ..] = unsafe { handover.read() };
+    let handover = Handover { cpus, low, root };
+    traps::install();
+    log(format_args!("guest.start cpus={cpus}"));
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in cases::ALL {
+        match case(&handover) {
+            Ok(()) => {
+                passed += 1;
+                log(format_args!("case.pass {name}"));
+            }
+            Err(what) => {
+                failed += 1;
+                log(format_args!("case.fail {name}: {what}"));
+            }
+        }
+    }
+    log(format_args!("guest.end passed={passed} failed={failed}"));
+    halt()
+}
+
+/// Sleeps for good.
+pub fn halt() -> ! {
     loop {
+        x86_64::instructions::interrupts::disable();
         x86_64::instructions::hlt();
     }
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    hypercall::log(format_args!("guest.panic {info}"));
-    loop {
-        x86_64::instructions::hlt();
-    }
+    log(format_args!("guest.panic {info}"));
+    halt()
 }

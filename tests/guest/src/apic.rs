@@ -1,0 +1,68 @@
+//! The local APIC, from the guest's side: the xAPIC page first, x2APIC MSRs once switched over.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use hv_defs::apic::Register;
+use hv_defs::msr::{APIC_BASE, apic_base};
+use x86_64::registers::model_specific::Msr;
+
+const PAGE: usize = 0xfee0_0000;
+
+/// All CPUs are in the same mode.
+static X2: AtomicBool = AtomicBool::new(false);
+
+/// Reads a register.
+pub fn read(register: Register) -> u32 {
+    if X2.load(Ordering::Relaxed) {
+        // SAFETY: the register exists in x2APIC mode.
+        return unsafe { Msr::new(register.msr()).read() as u32 };
+    }
+    let at = core::ptr::with_exposed_provenance::<u32>(PAGE + register.0 as usize);
+    // SAFETY: hv maps the page, and has a local APIC there.
+    unsafe { at.read_volatile() }
+}
+
+/// Writes a register.
+pub fn write(register: Register, value: u32) {
+    if X2.load(Ordering::Relaxed) {
+        // SAFETY: as for `read`.
+        return unsafe { Msr::new(register.msr()).write(u64::from(value)) };
+    }
+    let at = core::ptr::with_exposed_provenance_mut::<u32>(PAGE + register.0 as usize);
+    // SAFETY: as for `read`.
+    unsafe { at.write_volatile(value) };
+}
+
+/// Sends a command to a CPU.
+pub fn send(to: u32, command: u32) {
+    if X2.load(Ordering::Relaxed) {
+        // SAFETY: as for `read`.
+        return unsafe { Msr::new(Register::ICR.msr()).write(u64::from(to) << 32 | u64::from(command)) };
+    }
+    write(Register::ICR_HIGH, to << 24);
+    write(Register::ICR, command);
+}
+
+/// Has the APIC deliver interrupts.
+pub fn enable() {
+    write(Register::SPURIOUS, 0x1ff);
+}
+
+/// Says that an interrupt is done with.
+pub fn end_of_interrupt() {
+    write(Register::EOI, 0);
+}
+
+/// Brings this CPU into the mode that the first one is in.
+pub fn follow() {
+    if X2.load(Ordering::Relaxed) {
+        switch_to_x2();
+    }
+}
+
+/// Goes over to x2APIC mode, for good.
+pub fn switch_to_x2() {
+    let mut base = Msr::new(APIC_BASE);
+    // SAFETY: CPUID shows x2APIC.
+    unsafe { base.write(base.read() | apic_base::X2APIC) };
+    X2.store(true, Ordering::Relaxed);
+}
