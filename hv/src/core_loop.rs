@@ -13,9 +13,12 @@ use hv_arch::percpu::{self, MAX_CPUS};
 use hv_arch::svm::HostArea;
 use hv_core::cpu::VirtualCpu;
 use hv_core::kvmclock::Scale;
+use hv_core::policy::cpuid::Feature;
+use hv_core::policy::msr::Slot as Kept;
 use hv_core::sched::{MAX_RUNNERS, RunQueue};
 use hv_core::vcpu::{Activity, Readiness, Verdict};
 use hv_core::vlapic::Deadline;
+use hv_defs::msr;
 use spin::Mutex;
 
 /// A vCPU that lives on a core.
@@ -194,13 +197,18 @@ impl Core {
     fn play(&mut self, resident: Resident, world: &mut VmWorld, until: Option<u64>) -> bool {
         let slot = resident.slot();
         loop {
+            if resident.vm.state() == State::Stopped {
+                // Mail for a VM that has ended is nobody's.
+                slot.mailbox.take();
+                return true;
+            }
             // SAFETY: this core is its home; the last loan ended with the last round.
             let body = unsafe { slot.body() };
             body.vcpu.expire_timer(world);
             match body.vcpu.prepare(&mut body.hardware, world, &slot.mailbox) {
                 Readiness::Run => {}
-                Readiness::LookAtVm if resident.vm.state() == State::Running => continue,
-                Readiness::Wait | Readiness::LookAtVm => return true,
+                Readiness::LookAtVm => continue,
+                Readiness::Wait => return true,
             }
             self.arm(until);
             // SAFETY: as above; `arm` has let go of it.
@@ -249,6 +257,10 @@ impl Core {
         // SAFETY: as above.
         let body = unsafe { resident.slot().body() };
         body.registers.load(self.machine.kept);
+        if resident.vm.policy.cpuid.has(Feature::RDTSCP) {
+            // SAFETY: a processor with RDTSCP has the register.
+            unsafe { cpu::write_msr(msr::TSC_AUX, body.vcpu.kept(Kept::TscAux)) };
+        }
         body.hardware.enter_on(self.host);
         self.loaded = Some(resident);
     }

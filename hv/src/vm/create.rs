@@ -194,6 +194,8 @@ fn cut(
     let maps = unsafe { svm::PermissionMaps::build(maps.base, policy.open_msrs()) };
     let slots = slots(&mut frames, cpus)?;
     let tsc_start = cpu::tsc();
+    // QEMU lets a guest set reserved bits of CR4, and then refuses to run it (7.2, VMRUN's checks).
+    let intercept_cr4 = policy.intercept_cr4 || machine.features.bits.nested;
     for (index, slot) in slots.iter().enumerate() {
         let block = frames.take(svm::Vcpu::PAGES).ok_or(Fault::NoFrames)?;
         let area = frames.take(xstate::BYTES as u64 / PAGE_SIZE).ok_or(Fault::NoFrames)?;
@@ -201,7 +203,7 @@ fn cut(
         // SAFETY: pages of hv's own, taken for this; the nested tables give the guest its RAM only.
         let (mut hardware, registers) = unsafe {
             let asid = 1 + (id * 64 + index) as u32;
-            (svm::Vcpu::new(block.base, nested, maps, asid), xstate::State::new(area))
+            (svm::Vcpu::new(block.base, nested, maps, asid, intercept_cr4), xstate::State::new(area))
         };
         let mut vcpu = Vcpu::new(&mut hardware, index as u32, &policy, tsc_start, &slot.mailbox);
         if index == 0 {

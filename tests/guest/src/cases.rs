@@ -12,9 +12,11 @@ use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
 type Outcome = Result<(), &'static str>;
+/// One case.
+pub type Case = fn(&Handover) -> Outcome;
 
 /// In the order that they run: the later ones build on what the earlier ones switched on.
-pub const ALL: &[(&str, fn(&Handover) -> Outcome)] = &[
+pub const ALL: &[(&str, Case)] = &[
     ("cpuid/signature", signature),
     ("cpuid/features", features),
     ("cpuid/beyond", beyond),
@@ -28,6 +30,7 @@ pub const ALL: &[(&str, fn(&Handover) -> Outcome)] = &[
     ("mmio/widths", widths),
     ("mmio/ioapic", ioapic),
     ("instruction/absent", absent),
+    ("control/cr4", cr4),
     ("apic/version", version),
     ("apic/self-ipi", self_ipi),
     ("apic/one-shot", one_shot),
@@ -187,6 +190,21 @@ fn absent(_: &Handover) -> Outcome {
     check(provoke!("wbinvd", 0, 0).1.is_none(), "WBINVD faults")
 }
 
+/// What CPUID does not show can't be switched on, whatever the host has.
+fn cr4(_: &Handover) -> Outcome {
+    // SAFETY: reads a register.
+    let now: u64 = unsafe {
+        let value;
+        asm!("mov {}, cr4", out(reg) value);
+        value
+    };
+    check(provoke!("mov cr4, rcx", now, 0).1.is_none(), "CR4 can't be written")?;
+    for (bit, what) in [(13, "VMXE can be set"), (22, "PKE can be set"), (12, "LA57 can be set")] {
+        check(provoke!("mov cr4, rcx", now | 1 << bit, 0).1 == GP, what)?;
+    }
+    Ok(())
+}
+
 fn version(_: &Handover) -> Outcome {
     apic::enable();
     check(apic::read(Register(0x30)) & 0xf0 == 0x10, "the local APIC is not an integrated one")?;
@@ -240,11 +258,11 @@ fn tsc_deadline(_: &Handover) -> Outcome {
 }
 
 fn x2apic(_: &Handover) -> Outcome {
+    const SELF_IPI: u32 = 0x83f;
     check(provoke!("rdmsr", Register::ID.msr(), 0).1 == GP, "x2APIC registers are there too early")?;
     apic::switch_to_x2();
     check(apic::read(Register::ID) == 0, "the x2APIC's ID is not 0")?;
     let before = arrived(0x61);
-    const SELF_IPI: u32 = 0x83f;
     check(provoke!("wrmsr", SELF_IPI, 0x61).1.is_none() && comes(0x61, before), "SELF_IPI does not come")?;
     check(provoke!("wrmsr", Register::ID.msr(), 1).1 == GP, "the ID can be written")
 }
@@ -274,7 +292,7 @@ fn kvmclock(_: &Handover) -> Outcome {
         // SAFETY: reading the counter has no effect on memory.
         let ticks = unsafe { _rdtsc() }.wrapping_sub(clock.tsc);
         let ticks = if clock.shift < 0 { ticks >> -clock.shift } else { ticks << clock.shift };
-        clock.nanos + (u128::from(ticks) * u128::from(clock.multiplier) >> 32) as u64
+        clock.nanos + ((u128::from(ticks) * u128::from(clock.multiplier)) >> 32) as u64
     };
     for _ in 0..100 {
         let (before, hv, after) = (now(), call(Call::TIME_NOW, [0; 4]).cast_unsigned(), now());

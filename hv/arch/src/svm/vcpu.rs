@@ -58,18 +58,26 @@ impl Vcpu {
     /// Pages that a virtual CPU needs.
     pub const PAGES: u64 = 1;
 
-    /// A virtual CPU in the page at `physical`; its registers are all zero.
+    /// A virtual CPU in the page at `physical`; its registers are all zero. With `intercept_cr4`
+    /// the guest's writes to CR4 are exits.
     ///
     /// # Safety
     /// The page is this value's alone, in the direct map. `nested_root` is the root of nested page
     /// tables that give the guest its own memory and nothing else.
-    pub unsafe fn new(physical: u64, nested_root: u64, maps: PermissionMaps, asid: u32) -> Self {
+    pub unsafe fn new(
+        physical: u64,
+        nested_root: u64,
+        maps: PermissionMaps,
+        asid: u32,
+        intercept_cr4: bool,
+    ) -> Self {
         let block = core::ptr::with_exposed_provenance_mut::<Vmcb>((DIRECT_MAP + physical) as usize);
         // SAFETY: the page is ours; a block of zeros is a block.
         unsafe { block.cast::<u8>().write_bytes(0, size_of::<Vmcb>()) };
         let mut vcpu = Self { block, physical, host: 0 };
         let control = &mut vcpu.block_mut().control;
         control.intercept_1 = INTERCEPTS_1;
+        control.intercept_cr_write = if intercept_cr4 { 1 << 4 } else { 0 };
         control.intercept_2 = INTERCEPTS_2;
         control.io_permission_map = maps.io;
         control.msr_permission_map = maps.msr;
@@ -189,6 +197,9 @@ impl VirtualCpu for Vcpu {
             Register::Cr8 => *field & !0xf | value & 0xf,
             _ => value,
         };
+        if matches!(register, Register::Cr0 | Register::Cr3 | Register::Cr4 | Register::Efer) {
+            self.flush();
+        }
     }
 
     fn segment(&self, name: SegmentName) -> Segment {

@@ -1,11 +1,12 @@
 //! After a turn of the guest: every reason to stop, and what is done about it.
 
+use super::msrs::control_mode;
 use super::{Activity, StopReason, Vcpu, Verdict, World};
 use crate::cpu::{Event, Register, SegmentName, VirtualCpu, attributes, exception, gpr};
-use crate::emulate::{Mode, advance, advance_to, fetch, length_of};
-use crate::exit::Exit;
+use crate::emulate::{Mode, advance, advance_to, decode_control_move, fetch, length_of};
+use crate::exit::{Access, ControlRegister, Exit};
 use crate::policy::cpuid::Dynamic;
-use crate::policy::xcr;
+use crate::policy::{GeneralProtection, xcr};
 use crate::vlapic::send_ipi;
 use hv_abi::hypercall::{KVM_SEND_IPI, Status};
 
@@ -46,6 +47,7 @@ impl Vcpu {
                 Verdict::Resume
             }
             Exit::Xsetbv => self.xsetbv(cpu, world),
+            Exit::Control(ControlRegister::Cr4, Access::Write) => self.write_cr4(cpu, world),
             // All of a guest's memory is coherent with everything that could read it.
             Exit::WriteBack | Exit::Invalidate => self.step_over_decoded(cpu, world, Verdict::Resume),
             Exit::MonitorWait | Exit::NoSuchInstruction => self.fault(exception::UD),
@@ -154,6 +156,24 @@ impl Vcpu {
         }
         world.set_xcr0(value);
         self.step_over_decoded(cpu, world, Verdict::Resume)
+    }
+
+    /// Intercepted only on a CPU that has more than the guest is shown.
+    fn write_cr4<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
+        let (bytes, mode) = (fetch(cpu, world), Mode::of(cpu));
+        let decoded = bytes.ok().and_then(|(bytes, _)| decode_control_move(bytes.as_slice(), mode));
+        // An instruction that is no longer there is tried again.
+        let Some(written) = decoded else { return Verdict::Resume };
+        let value = self.gprs.0[written.gpr & 0xf];
+        let value = if mode == Mode::Bits64 { value } else { value & 0xffff_ffff };
+        match world.policy().check_cr4(value, &control_mode(cpu)) {
+            Ok(value) => {
+                cpu.set(Register::Cr4, value);
+                self.step_over(cpu, written.length);
+                Verdict::Resume
+            }
+            Err(GeneralProtection) => self.fault(exception::GP),
+        }
     }
 
     /// An exception that the vendor layer had to intercept and the guest shall have.

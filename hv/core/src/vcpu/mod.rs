@@ -200,6 +200,11 @@ impl Vcpu {
         vcpu
     }
 
+    /// A register that hv keeps, and that may have to be in the CPU while the guest is.
+    pub fn kept(&self, slot: Slot) -> u64 {
+        self.kept[slot as usize]
+    }
+
     /// The time as the guest sees it.
     fn now(&self, world: &impl World) -> Now {
         let host = world.host_tsc();

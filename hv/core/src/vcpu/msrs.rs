@@ -89,7 +89,7 @@ impl Vcpu {
                 let which = world.policy().barrier(value)?;
                 world.barrier(which);
             }
-            Action::Efer => cpu.set(Register::Efer, world.policy().check_efer(value, &mode(cpu))?),
+            Action::Efer => cpu.set(Register::Efer, world.policy().check_efer(value, &control_mode(cpu))?),
             Action::Tsc => {
                 self.tsc.write(value, world.host_tsc());
                 cpu.set(Register::TscOffset, self.tsc.offset);
@@ -146,7 +146,8 @@ const PV_EOI: usize = 2;
 /// How many places there are.
 pub(super) const PLACES: usize = 3;
 
-fn mode(cpu: &impl VirtualCpu) -> Mode {
+/// What the rules for one control register need to know of the others.
+pub(super) fn control_mode(cpu: &impl VirtualCpu) -> Mode {
     Mode {
         cr0: cpu.get(Register::Cr0),
         cr3: cpu.get(Register::Cr3),
