@@ -196,6 +196,8 @@ impl Core {
     /// Runs the guest until its turn is over. Answers whether it has nothing more to do.
     fn play(&mut self, resident: Resident, world: &mut VmWorld, until: Option<u64>) -> bool {
         let slot = resident.slot();
+        // The timer that hv has armed for; `None`: look again.
+        let mut known = None;
         loop {
             if resident.vm.state() == State::Stopped {
                 // Mail for a VM that has ended is nobody's.
@@ -204,13 +206,19 @@ impl Core {
             }
             // SAFETY: this core is its home; the last loan ended with the last round.
             let body = unsafe { slot.body() };
-            body.vcpu.expire_timer(world);
+            let look = known != Some(body.vcpu.apic.deadline());
+            if look {
+                body.vcpu.expire_timer(world);
+                known = Some(body.vcpu.apic.deadline());
+            }
             match body.vcpu.prepare(&mut body.hardware, world, &slot.mailbox) {
                 Readiness::Run => {}
                 Readiness::LookAtVm => continue,
                 Readiness::Wait => return true,
             }
-            self.arm(until);
+            if look {
+                self.arm(until);
+            }
             // SAFETY: as above; `arm` has let go of it.
             let body = unsafe { slot.body() };
             let exit = body.hardware.run(&mut body.vcpu.gprs);
@@ -219,13 +227,13 @@ impl Core {
             match body.vcpu.handle(&mut body.hardware, world, &slot.mailbox, exit, bytes) {
                 Verdict::HostInterrupt => {
                     cpu::take_interrupts();
-                    self.armed = None;
+                    (self.armed, known) = (None, None);
                     if self.turn_is_over(resident, until) {
                         return false;
                     }
                 }
                 Verdict::Yield if self.turn_is_over(resident, Some(0)) => return false,
-                Verdict::Wait if slot.mailbox.is_empty() => return true,
+                // Whether there is anything to wait for, `prepare` knows.
                 Verdict::Resume | Verdict::Yield | Verdict::Wait => {}
                 Verdict::Stop(reason) => {
                     resident.vm.stop(reason);

@@ -4,6 +4,8 @@
 //! virtual clock and of the time stamp counter (QEMU, "TCG Instruction Counting"), so a figure says
 //! the same on every computer, however busy. Each is measured twice, and a difference is a failure.
 
+mod exits;
+
 use crate::image::{self, Built, HV_MEMORY_MAX};
 use crate::progress::{self, Step};
 use crate::qemu::session::{Ending, Session, number};
@@ -35,6 +37,8 @@ pub struct Arguments {
 enum What {
     /// From power-on to `hv.ready`.
     Boot,
+    /// What it costs a guest to be interrupted by hv, beside KVM and Xen.
+    Exits,
 }
 
 /// One line of the table.
@@ -68,6 +72,9 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     }
     rows.extend(sizes(&built));
     print(&rows);
+    if matches!(arguments.what, None | Some(What::Exits)) {
+        exits::measure(&workspace, &toolbox)?;
+    }
     let broken: Vec<&str> = rows.iter().filter(|row| !row.kept()).map(|row| row.name.as_str()).collect();
     if !broken.is_empty() {
         bail!("not as promised: {}; next: find what changed it", broken.join(", "));

@@ -33,37 +33,6 @@ calls! {
     LOG_WRITE = 0x4845_0001, "log.write";
     /// Nanoseconds since the VM started. Any VM.
     TIME_NOW = 0x4845_0002, "time.now";
-    /// `(manifest address)`: cuts a VM; answers its number. Management.
-    VM_CREATE = 0x4845_0010, "vm.create";
-    /// `(vm, start state address)`: starts vCPU 0. Management.
-    VM_START = 0x4845_0011, "vm.start";
-    /// `(vm)`: its vCPUs stop where they are. Management.
-    VM_PAUSE = 0x4845_0012, "vm.pause";
-    /// `(vm)`: they go on. Management.
-    VM_RESUME = 0x4845_0013, "vm.resume";
-    /// `(vm)`: it never runs again; its memory stays until it is destroyed. Management.
-    VM_STOP = 0x4845_0014, "vm.stop";
-    /// `(vm)`: gives back a stopped VM's memory, zeroed. Management.
-    VM_DESTROY = 0x4845_0015, "vm.destroy";
-    /// `(vm, status address)`: writes a [`Status`] page of the VM. Management.
-    VM_STATUS = 0x4845_0016, "vm.status";
-    /// `(vm)`: host address of the VM's RAM. Management, which has it mapped there.
-    MEM_WINDOW = 0x4845_0020, "mem.window";
-    /// `(vm, vcpu)`: the answer is in the vCPU's slot of the I/O request page. Management.
-    IO_COMPLETE = 0x4845_0030, "io.complete";
-    /// `(vm, address | port flag, bytes, event)`: a write there sets the event. Management.
-    IO_DOORBELL = 0x4845_0031, "io.doorbell";
-    /// `(vm, message address, message data)`: delivers an MSI. Management.
-    IO_MSI = 0x4845_0032, "io.msi";
-    /// `(vm, pin, level)`: drives a pin of the VM's IOAPIC. Management.
-    IO_PIN = 0x4845_0033, "io.pin";
-    /// `(event page address, vector)`: where events are set, and the interrupt that says so.
-    /// Management.
-    IO_EVENTS = 0x4845_0034, "io.events";
-    /// `(class numbers and times)`: a VM's counters, to an address. Management.
-    STAT_READ = 0x4845_0040, "stat.read";
-    /// Restarts the machine. Management.
-    POWER_RESTART = 0x4845_0050, "power.restart";
 }
 
 /// KVM's `KVM_HC_SEND_IPI`: arguments in RBX, RCX, RDX, RSI. Linux, Documentation/virt/kvm/x86/
@@ -90,10 +59,4 @@ impl Status {
     pub const BAD_ARGUMENT: Self = Self(-2);
     /// An address is not in the caller's memory.
     pub const BAD_ADDRESS: Self = Self(-3);
-    /// There is no such VM, or vCPU.
-    pub const NO_SUCH_VM: Self = Self(-4);
-    /// The VM is not in a state for that.
-    pub const WRONG_STATE: Self = Self(-5);
-    /// There is not enough memory, or no place for another VM; the log has the arithmetic.
-    pub const NO_ROOM: Self = Self(-6);
 }

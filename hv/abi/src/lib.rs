@@ -10,7 +10,6 @@
 pub mod boot;
 pub mod flash;
 pub mod hypercall;
-pub mod ioreq;
 pub mod log;
 pub mod manifest;
 pub mod memory;

@@ -33,6 +33,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("control/cr4", cr4),
     ("apic/version", version),
     ("apic/self-ipi", self_ipi),
+    ("apic/pending-ends-hlt", pending_ends_hlt),
     ("apic/one-shot", one_shot),
     ("apic/tsc-deadline", tsc_deadline),
     ("apic/x2apic", x2apic),
@@ -229,6 +230,15 @@ fn self_ipi(_: &Handover) -> Outcome {
     apic::send(0, icr::ASSERT | 0x42);
     apic::send(0, icr::ASSERT | 0x93);
     check(comes(0x42, low) && arrived(0x93) == high + 1, "of two interrupts one is lost")
+}
+
+/// An interrupt that waits when `STI; HLT` is reached ends the `HLT`; nothing else would.
+fn pending_ends_hlt(_: &Handover) -> Outcome {
+    let before = arrived(0x43);
+    apic::send(0, icr::ASSERT | 0x43);
+    interrupts::enable_and_hlt();
+    interrupts::disable();
+    check(arrived(0x43) == before + 1, "the interrupt that ended HLT did not come")
 }
 
 fn one_shot(_: &Handover) -> Outcome {

@@ -2,7 +2,7 @@
 //! given keeps the contract. Each case says its name and its outcome by `log.write`.
 //!
 //! Lines in the box log (`vm.log … text=`): `guest.start cpus=N`, then `case.pass NAME` or
-//! `case.fail NAME: WHAT` for each case, then `guest.end passed=N failed=N`.
+//! `case.fail NAME: WHAT` for each case, `bench NAME TICKS` for each kind of exit, then `guest.end passed=N failed=N`.
 
 #![no_std]
 #![no_main]
@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod apic;
+mod bench;
 mod cases;
 mod hypercall;
 mod smp;
@@ -51,6 +52,7 @@ unsafe extern "C" fn guest_entry(handover: *const [u64; 8]) -> ! {
             }
         }
     }
+    bench::run();
     log(format_args!("guest.end passed={passed} failed={failed}"));
     halt()
 }

@@ -105,25 +105,24 @@ impl Vcpu {
     /// urgent interrupt. What can't be delivered yet is watched for.
     fn deliver<C: VirtualCpu>(&mut self, cpu: &mut C) {
         let mut event = self.event.take();
-        let shadow = cpu.interrupt_shadow();
-        if event.is_none() && self.nmi_pending && !self.nmi_blocked && !shadow {
-            self.nmi_pending = false;
-            self.nmi_blocked = true;
-            event = Some(Event::Nmi);
-        }
-        let open = !shadow && cpu.get(Register::Rflags) & rflags::IF != 0;
-        if event.is_none()
-            && open
-            && let Some(vector) = self.apic.next_interrupt()
-        {
-            self.apic.acknowledge(vector);
-            event = Some(Event::Interrupt(vector));
+        let nmi = self.nmi_pending && !self.nmi_blocked;
+        let mut waits = self.apic.next_ignoring_tpr();
+        if event.is_none() && (nmi || waits.is_some()) && !cpu.interrupt_shadow() {
+            if nmi {
+                (self.nmi_pending, self.nmi_blocked) = (false, true);
+                event = Some(Event::Nmi);
+            } else if cpu.get(Register::Rflags) & rflags::IF != 0
+                && let Some(vector) = self.apic.next_interrupt()
+            {
+                self.apic.acknowledge(vector);
+                event = Some(Event::Interrupt(vector));
+                waits = self.apic.next_ignoring_tpr();
+            }
         }
         cpu.inject(event);
         cpu.set(Register::Cr8, self.apic.cr8());
         let nmi_waits = self.nmi_pending && !self.nmi_blocked;
-        let window = if nmi_waits { Some(0xff) } else { self.apic.next_ignoring_tpr() };
-        let watching = (window, self.nmi_blocked);
+        let watching = (if nmi_waits { Some(0xff) } else { waits }, self.nmi_blocked);
         if watching != self.watching {
             cpu.watch(watching.0, watching.1);
             self.watching = watching;

@@ -220,6 +220,34 @@ fn what_can_not_be_delivered_is_watched_for() {
 }
 
 #[test]
+fn a_window_between_sti_and_hlt_ends_the_hlt() {
+    let mut here = Box::new();
+    here.let_interrupts_through();
+    here.world.memory.put(0x8000, &[0xfb, 0xf4, 0x90]);
+    here.cpu.set(Register::Rip, 0x8001);
+    here.mailbox.post_interrupt(0x55, Trigger::Edge);
+    here.exit(Exit::InterruptWindow);
+    here.prepare();
+    assert_eq!((here.cpu.injected, here.rip()), (Some(Event::Interrupt(0x55)), 0x8002));
+    here.exit(Exit::InterruptWindow);
+    assert_eq!(here.rip(), 0x8002, "no HLT here");
+}
+
+#[test]
+fn a_halt_with_an_interrupt_waiting_does_not_wait() {
+    let mut here = Box::new();
+    here.let_interrupts_through();
+    here.cpu.shadow = true;
+    here.mailbox.post_interrupt(0x30, Trigger::Edge);
+    here.prepare();
+    assert_eq!(here.cpu.injected, None);
+    here.cpu.shadow = false;
+    here.exit(Exit::Halt);
+    assert_eq!(here.prepare(), Readiness::Run);
+    assert_eq!(here.cpu.injected, Some(Event::Interrupt(0x30)));
+}
+
+#[test]
 fn a_delivery_that_was_interrupted_is_made_again_before_anything_else() {
     let mut here = Box::new();
     here.let_interrupts_through();
