@@ -45,8 +45,9 @@ pub fn run() {
     let results = [
         ("cpuid", cost(|| keep(__cpuid(black_box(1))))),
         ("hypercall", cost(|| keep(call(Call::HELLO, [0; 4])))),
-        // SAFETY: the registers are there, and the port's timer can be read.
+        // SAFETY: TSC_ADJUST is there.
         ("rdmsr", cost(|| keep(unsafe { adjust.read() }))),
+        // SAFETY: reading the PM timer changes nothing.
         ("port", cost(|| keep(unsafe { timer.read() }))),
         ("eoi", cost(apic::end_of_interrupt)),
         ("self-ipi", {
