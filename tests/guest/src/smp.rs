@@ -49,9 +49,9 @@ pub fn start(handover: &Handover, id: u32) -> Result<(), &'static str> {
     wait(|| running() > before).then_some(()).ok_or("a CPU does not start")
 }
 
-/// Waits, for a while, until something is so.
+/// Waits until something is so: long enough for a busy machine below, and not for ever.
 pub fn wait(done: impl Fn() -> bool) -> bool {
-    (0..2_000_000).any(|_| {
+    (0..200_000_000).any(|_| {
         core::hint::spin_loop();
         done()
     })
