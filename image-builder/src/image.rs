@@ -146,10 +146,7 @@ fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])]) -> Result<()> {
         return Ok(());
     }
     let step = Step::start("writing hearth.img");
-    // Written aside and renamed, so that a box that runs from the old one is not disturbed.
-    let aside = artifacts.dir.join("hearth.img.new");
-    disk::write_image(&aside, files)?;
-    fs::rename(&aside, &image).with_context(|| format!("renaming {}", aside.display()))?;
+    disk::write_image(&image, files)?;
     step.done("");
     fs::write(&stamp_file, stamp).with_context(|| format!("writing {}", stamp_file.display()))
 }

@@ -53,7 +53,7 @@ impl Vcpu {
             Action::Mtrr => return self.mtrr.read(number),
             Action::ApicBase | Action::TscDeadline | Action::X2Apic(_) => {
                 let client = ApicClient { world, index: self.index, tsc: self.tsc };
-                return self.apic.read_msr(number, &client).map_err(|_| GeneralProtection);
+                return self.apic.read_msr(number, &client);
             }
             Action::KvmClock => self.places[KVM_CLOCK].value,
             Action::KvmWallClock => self.places[KVM_WALL_CLOCK].value,
@@ -101,8 +101,7 @@ impl Vcpu {
             Action::Mtrr => self.mtrr.write(number, value, world.policy().physical_bits)?,
             Action::ApicBase | Action::TscDeadline | Action::X2Apic(_) => {
                 let mut client = ApicClient { world, index: self.index, tsc: self.tsc };
-                let written = self.apic.write_msr(number, value, &mut client);
-                written.map_err(|_| GeneralProtection)?;
+                self.apic.write_msr(number, value, &mut client)?;
             }
             Action::KvmClock => self.start_clock(world, value)?,
             Action::KvmWallClock => {

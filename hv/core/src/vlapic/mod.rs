@@ -20,6 +20,7 @@ pub use message::{Address, DeliveryMode, Destination, Message, Trigger, pick_low
 pub(crate) use registers::part;
 pub use timer::{BUS_HZ, Deadline, Now};
 
+use crate::policy::GeneralProtection;
 use hv_defs::apic::{SOFTWARE_ENABLE, lvt_timer::MASKED};
 use hv_defs::msr::apic_base;
 use irq::Vectors;
@@ -34,10 +35,6 @@ pub trait Client {
     /// A level-triggered interrupt has ended: the I/O APIC wants to know.
     fn end_of_level_interrupt(&mut self, vector: u8);
 }
-
-/// The access faults: the guest gets #GP(0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GeneralProtection;
 
 /// Places of the local vector table, in the registers' order.
 const LVT_TIMER: usize = 0;
