@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod device;
 pub mod flash;
 pub mod hypercall;
+pub mod ioreq;
 pub mod log;
 pub mod manifest;
 pub mod memory;
 pub mod payload;
+pub mod status;

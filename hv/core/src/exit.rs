@@ -3,6 +3,8 @@
 //! The vendor layer names the reason and carries what the CPU says about it; it decides nothing.
 //! Names and meanings: APM 2, chapter 15.9 to 15.14 and appendix C; SDM 3, chapter 28.
 
+use hv_abi::status::EXIT_CLASSES;
+
 /// Direction of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -123,8 +125,8 @@ pub enum Exit {
     Unknown(u64),
 }
 
-/// How many [`Exit::class`]es there are.
-pub const CLASSES: usize = 28;
+/// How many [`Exit::class`]es there are; [`EXIT_CLASSES`] names them.
+pub const CLASSES: usize = EXIT_CLASSES.len();
 
 impl Exit {
     /// The class it is counted in, below [`CLASSES`].
@@ -160,36 +162,4 @@ impl Exit {
             Self::Unknown(_) => 27,
         }
     }
-
-    /// The classes' names, as they stand in the log and in `stat.*`.
-    pub const NAMES: [&'static str; CLASSES] = [
-        "cpuid",
-        "hlt",
-        "pause",
-        "hypercall",
-        "rdmsr",
-        "wrmsr",
-        "port",
-        "memory",
-        "exception",
-        "host-interrupt",
-        "host-nmi",
-        "interrupt-window",
-        "iret",
-        "shutdown",
-        "task-switch",
-        "control-register",
-        "debug-register",
-        "xsetbv",
-        "wbinvd",
-        "invd",
-        "mwait",
-        "rdpmc",
-        "rdtsc",
-        "no-such-instruction",
-        "host-init",
-        "host-smi",
-        "invalid",
-        "unknown",
-    ];
 }
