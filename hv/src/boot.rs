@@ -98,7 +98,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
         cpus,
         door_tsc: boot.entry_tsc,
         kept,
-        booted_at: 0,
+        wall: AtomicU64::new(0),
+        top_of_ram: boot.memory.top_of_ram(),
         apic_khz: AtomicU64::new(0),
         frames: Mutex::new(own.frames),
         module: boot.module,
@@ -130,7 +131,7 @@ extern "C" fn start() -> ! {
     event!(Info, "hv.ready", tsc = cpu::tsc(), door_tsc = machine.door_tsc);
     if machine.module.is_empty() {
         idle::greet(machine);
-    } else if let Err(fault) = vm::create::management(machine, machine.module) {
+    } else if let Err(fault) = vm::management::start(machine, machine.module) {
         event!(Error, "vm.refused", vm = "management", what = fault);
     }
     drill::run(machine.options);

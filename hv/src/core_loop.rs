@@ -4,67 +4,52 @@
 //! and kick it. Interrupts are off but while a guest runs and while the core sleeps, so a kick between
 //! the last look and either of them is not lost.
 
-use crate::machine::{self, Machine};
-use crate::vm::{Slot, State, Vm, VmWorld};
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::inbox::{self, Inbox, Newcomer};
+use crate::machine::Machine;
+use crate::vm::place::{self, Front, Place};
+use crate::vm::{self, Body, Vm, VmWorld};
+use core::sync::atomic::Ordering;
 use heapless::Vec;
 use hv_arch::cpu;
-use hv_arch::percpu::{self, MAX_CPUS};
 use hv_arch::svm::HostArea;
+use hv_core::clock::Ratio;
 use hv_core::cpu::VirtualCpu;
-use hv_core::kvmclock::Scale;
 use hv_core::policy::cpuid::Feature;
 use hv_core::policy::msr::Slot as Kept;
-use hv_core::sched::{MAX_RUNNERS, RunQueue};
+use hv_core::sched::{Class, MAX_RUNNERS, RunQueue};
 use hv_core::vcpu::{Activity, Readiness, Verdict};
 use hv_core::vlapic::Deadline;
 use hv_defs::msr;
-use spin::Mutex;
 
-/// A vCPU that lives on a core.
+/// A vCPU that lives on this core.
 #[derive(Clone, Copy)]
-pub struct Resident {
-    /// Its VM.
-    pub vm: &'static Vm,
-    /// Its number in the VM.
-    pub index: usize,
+struct Resident {
+    who: Newcomer,
+    place: &'static Place,
+    front: &'static Front,
+    class: Class,
+    /// When its timer is due, in TSC ticks, while it has no turn.
+    due: Option<u64>,
 }
 
 impl Resident {
-    fn slot(&self) -> &'static Slot {
-        &self.vm.slots[self.index]
-    }
-
     /// Its number in the core's queue.
     fn id(&self) -> u32 {
-        (self.vm.id * 256 + self.index) as u32
+        (self.who.vm * self.place.fronts.len() + self.who.index) as u32
+    }
+
+    /// Whether it has something to do.
+    fn stirs(&self, tsc: u64) -> bool {
+        self.place.runs() && (!self.front.mailbox.is_empty() || self.due.is_some_and(|due| due <= tsc))
     }
 }
 
-/// What others leave for a core.
-struct Inbox {
-    apic_id: AtomicU32,
-    newcomers: Mutex<Vec<Resident, MAX_RUNNERS>>,
-}
-
-static INBOXES: [Inbox; MAX_CPUS] =
-    [const { Inbox { apic_id: AtomicU32::new(0), newcomers: Mutex::new(Vec::new()) } }; MAX_CPUS];
-
-/// Has a core look at its mail, if that is another than the caller's: the caller looks anyway.
-pub fn kick(core: u32) {
-    if core != percpu::this().index()
-        && let (Some(machine), Some(inbox)) = (machine::get(), INBOXES.get(core as usize))
-    {
-        machine.apic.send_kick(inbox.apic_id.load(Ordering::Relaxed));
-    }
-}
-
-/// Gives a core a vCPU to run. Answers whether it has room.
-pub fn house(core: u32, resident: Resident) -> bool {
-    let Some(inbox) = INBOXES.get(core as usize) else { return false };
-    let housed = inbox.newcomers.lock().push(resident).is_ok();
-    kick(core);
-    housed
+/// Whose registers are in the CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Loaded {
+    vm: usize,
+    index: usize,
+    start: u64,
 }
 
 /// A core's own.
@@ -74,9 +59,8 @@ struct Core {
     inbox: &'static Inbox,
     queue: RunQueue,
     residents: Vec<Resident, MAX_RUNNERS>,
-    /// Whose registers are in the CPU.
-    loaded: Option<Resident>,
-    scale: Scale,
+    loaded: Option<Loaded>,
+    apic_ticks: Ratio,
     /// When the timer is armed for, in TSC ticks.
     armed: Option<u64>,
 }
@@ -88,17 +72,19 @@ pub fn run(machine: &'static Machine, host: Option<HostArea>) -> ! {
             cpu::wait_for_interrupt();
         }
     };
-    let this = percpu::this();
-    let inbox = &INBOXES[this.index() as usize];
-    inbox.apic_id.store(this.apic_id(), Ordering::Relaxed);
-    let scale = Scale::new(u32::try_from(machine.clock.khz()).unwrap_or(u32::MAX));
-    let (queue, residents) = (RunQueue::new(), Vec::new());
-    let mut core = Core { machine, host, inbox, queue, residents, loaded: None, scale, armed: None };
+    let mut core = Core {
+        machine,
+        host,
+        inbox: inbox::open(machine.apic),
+        queue: RunQueue::new(machine.clock.khz()),
+        residents: Vec::new(),
+        loaded: None,
+        apic_ticks: Ratio::new(machine.apic_khz.load(Ordering::Relaxed), machine.clock.khz()),
+        armed: None,
+    };
     loop {
-        core.take_in();
-        core.wake_ready();
-        let now = core.now();
-        match core.queue.pick(now) {
+        core.look_around();
+        match core.queue.pick(cpu::tsc()) {
             Some(turn) => core.turn(turn.id, turn.until),
             None => core.sleep(),
         }
@@ -106,73 +92,67 @@ pub fn run(machine: &'static Machine, host: Option<HostArea>) -> ! {
 }
 
 impl Core {
-    /// The core's time: nanoseconds of the TSC.
-    fn now(&self) -> u64 {
-        self.scale.nanos(cpu::tsc())
-    }
-
-    fn take_in(&mut self) {
-        while let Some(resident) = self.inbox.newcomers.try_lock().and_then(|mut list| list.pop()) {
-            // Both have room for as many as the inbox.
-            if self.residents.push(resident).is_ok()
-                && self.queue.add(resident.id(), resident.vm.class).is_ok()
-            {
-                self.queue.wake(resident.id());
-            }
+    /// Takes in who has come, lets go of who has left, wakes who has something to do.
+    fn look_around(&mut self) {
+        self.inbox.looks();
+        while let Some(who) = self.inbox.newcomer() {
+            self.take_in(who);
         }
-    }
-
-    /// Wakes those that have mail, or whose timer is due.
-    fn wake_ready(&mut self) {
         let tsc = cpu::tsc();
-        for resident in &self.residents {
-            let id = resident.id();
-            if !self.queue.is_runnable(id)
-                && (!resident.slot().mailbox.is_empty()
-                    || self.deadline(*resident).is_some_and(|at| at <= tsc))
-            {
-                self.queue.wake(id);
+        let queue = &mut self.queue;
+        self.residents.retain_mut(|resident| {
+            let stays = resident.place.life.load(Ordering::Relaxed) == resident.who.life;
+            if !stays {
+                queue.remove(resident.id());
+                return false;
             }
+            let class = resident.place.class();
+            if class != resident.class {
+                resident.class = class;
+                queue.set_class(resident.id(), class);
+            }
+            if resident.stirs(tsc) {
+                queue.wake(resident.id());
+            }
+            true
+        });
+    }
+
+    fn take_in(&mut self, who: Newcomer) {
+        let (Some(place), Some(front)) = (place::get(who.vm), place::front(who.vm, who.index)) else {
+            return;
+        };
+        let resident = Resident { who, place, front, class: place.class(), due: None };
+        // One of an earlier life has the same number, and leaves.
+        self.residents.retain(|other| other.id() != resident.id());
+        // There is room: its place was reserved.
+        if self.residents.push(resident).is_ok() && self.queue.add(resident.id(), resident.class).is_ok() {
+            self.queue.wake(resident.id());
         }
     }
 
-    /// When a sleeping vCPU's timer is due, in TSC ticks.
-    fn deadline(&self, resident: Resident) -> Option<u64> {
-        // SAFETY: this core is its home, and no other body is held here.
-        let vcpu = unsafe { &resident.slot().body().vcpu };
-        if vcpu.activity == Activity::WaitsForStartup || resident.vm.state() == State::Stopped {
-            return None;
-        }
-        Some(match vcpu.apic.deadline()? {
-            Deadline::AtTsc(tsc) => vcpu.tsc.to_host(tsc),
-            Deadline::AtNanos(nanos) => {
-                resident.vm.tsc_start.wrapping_add(self.machine.clock.ticks_of_nanos(nanos))
-            }
-        })
-    }
-
-    /// Arms the timer for the earliest of `until` (core time) and the timers of those that live here.
-    fn arm(&mut self, until: Option<u64>) {
+    /// Arms the timer for the earliest of `until`, `own` and the timers of those that have no turn.
+    fn arm(&mut self, until: Option<u64>, own: Option<u64>) {
+        let asleep = self.residents.iter().filter(|resident| resident.place.runs());
+        let due = asleep.filter_map(|resident| resident.due).chain(own).chain(until).min();
         let now = cpu::tsc();
-        let until = until.map(|at| now + self.machine.clock.ticks_of_nanos(at.saturating_sub(self.now())));
-        let due = self.residents.iter().filter_map(|resident| self.deadline(*resident)).chain(until).min();
         if due == self.armed && due.is_none_or(|due| due > now) {
             return;
         }
         self.armed = due;
         match due {
             Some(due) => {
-                let micros_and_more = due.saturating_sub(now);
-                self.machine.apic.arm_timer(self.machine.apic_ticks(micros_and_more));
+                let ticks = self.apic_ticks.of(due.saturating_sub(now));
+                self.machine.apic.arm_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
             }
             None => self.machine.apic.disarm_timer(),
         }
     }
 
     fn sleep(&mut self) {
-        self.arm(None);
-        let newcomers = !self.inbox.newcomers.lock().is_empty();
-        if !newcomers && self.residents.iter().all(|resident| resident.slot().mailbox.is_empty()) {
+        self.arm(None, None);
+        let tsc = cpu::tsc();
+        if self.inbox.is_empty() && !self.residents.iter().any(|resident| resident.stirs(tsc)) {
             cpu::wait_for_interrupt();
             self.armed = None;
         }
@@ -180,51 +160,81 @@ impl Core {
 
     /// One turn of a vCPU, at most until `until`.
     fn turn(&mut self, id: u32, until: Option<u64>) {
-        let Some(resident) = self.residents.iter().copied().find(|resident| resident.id() == id) else {
+        let Some(at) = self.residents.iter().position(|resident| resident.id() == id) else {
             return self.queue.remove(id);
         };
-        let from = self.now();
-        self.load(resident);
-        let mut world = VmWorld { vm: resident.vm, machine: self.machine };
-        if self.play(resident, &mut world, until) {
-            self.queue.sleep(id);
-        }
-        let to = self.now();
+        let resident = self.residents[at];
+        // While it has its turn its timer is looked at in `play`.
+        self.residents[at].due = None;
+        let from = cpu::tsc();
+        let due = self.visit(&resident, until);
+        let to = cpu::tsc();
+        self.residents[at].due = due;
         self.queue.charge(id, from, to);
+        resident.front.ticks.fetch_add(to - from, Ordering::Relaxed);
+    }
+
+    /// Its turn, if it still lives here and its VM runs. Answers when its timer is due.
+    fn visit(&mut self, resident: &Resident, until: Option<u64>) -> Option<u64> {
+        let home = resident.place.vm.try_read();
+        let vm = home.as_deref().and_then(Option::as_deref).filter(|_| resident.place.runs());
+        let Some((vm, body)) = vm.and_then(|vm| Some((vm, vm.bodies.get(resident.who.index)?))) else {
+            self.queue.sleep(resident.id());
+            return None;
+        };
+        // Nobody else holds it for longer than a moment: it lives here.
+        let mut body = body.lock();
+        self.load(resident, vm, &mut body);
+        if self.play(resident, vm, &mut body, until) {
+            self.queue.sleep(resident.id());
+        }
+        self.deadline(vm, &body)
+    }
+
+    /// When a vCPU's timer is due, in TSC ticks.
+    fn deadline(&self, vm: &Vm, body: &Body) -> Option<u64> {
+        if body.vcpu.activity == Activity::WaitsForStartup {
+            return None;
+        }
+        Some(match body.vcpu.apic.deadline()? {
+            Deadline::AtTsc(tsc) => body.vcpu.tsc.to_host(tsc),
+            Deadline::AtNanos(nanos) => {
+                let start = vm.tsc_start.load(Ordering::Relaxed);
+                start.wrapping_add(self.machine.clock.ticks_of_nanos(nanos))
+            }
+        })
     }
 
     /// Runs the guest until its turn is over. Answers whether it has nothing more to do.
-    fn play(&mut self, resident: Resident, world: &mut VmWorld, until: Option<u64>) -> bool {
-        let slot = resident.slot();
+    fn play(&mut self, resident: &Resident, vm: &Vm, body: &mut Body, until: Option<u64>) -> bool {
+        let mut world = VmWorld { vm, machine: self.machine };
+        let mailbox = &resident.front.mailbox;
         // The timer that hv has armed for; `None`: look again.
         let mut known = None;
         loop {
-            if resident.vm.state() == State::Stopped {
-                // Mail for a VM that has ended is nobody's.
-                slot.mailbox.take();
-                return true;
-            }
-            // SAFETY: this core is its home; the last loan ended with the last round.
-            let body = unsafe { slot.body() };
             let look = known != Some(body.vcpu.apic.deadline());
             if look {
-                body.vcpu.expire_timer(world);
+                body.vcpu.expire_timer(&world);
                 known = Some(body.vcpu.apic.deadline());
             }
-            match body.vcpu.prepare(&mut body.hardware, world, &slot.mailbox) {
+            match body.vcpu.prepare(&mut body.hardware, &mut world, mailbox) {
                 Readiness::Run => {}
-                Readiness::LookAtVm => continue,
                 Readiness::Wait => return true,
+                Readiness::LookAtVm => {
+                    forget(resident, body);
+                    if resident.place.runs() {
+                        continue;
+                    }
+                    return true;
+                }
             }
             if look {
-                self.arm(until);
+                self.arm(until, self.deadline(vm, body));
             }
-            // SAFETY: as above; `arm` has let go of it.
-            let body = unsafe { slot.body() };
             let exit = body.hardware.run(&mut body.vcpu.gprs);
             let (bytes, fetched) = body.hardware.fetched();
             let bytes = (fetched > 0).then(|| &bytes[..fetched]);
-            match body.vcpu.handle(&mut body.hardware, world, &slot.mailbox, exit, bytes) {
+            match body.vcpu.handle(&mut body.hardware, &mut world, mailbox, exit, bytes) {
                 Verdict::HostInterrupt => {
                     cpu::take_interrupts();
                     (self.armed, known) = (None, None);
@@ -236,40 +246,66 @@ impl Core {
                 // Whether there is anything to wait for, `prepare` knows.
                 Verdict::Resume | Verdict::Yield | Verdict::Wait => {}
                 Verdict::Stop(reason) => {
-                    resident.vm.stop(reason);
+                    vm::end(vm, reason);
                     return true;
                 }
+            }
+            // What it did may have woken somebody on this core.
+            if self.inbox.looks() && self.turn_is_over(resident, until) {
+                return false;
             }
         }
     }
 
     /// The turn's time is up, or somebody more urgent has woken.
-    fn turn_is_over(&mut self, resident: Resident, until: Option<u64>) -> bool {
-        self.take_in();
-        self.wake_ready();
+    fn turn_is_over(&mut self, resident: &Resident, until: Option<u64>) -> bool {
+        self.look_around();
         let urgent = self.residents.iter().any(|other| {
             self.queue.is_runnable(other.id()) && self.queue.preempts(other.id(), resident.id())
         });
-        urgent || until.is_some_and(|until| self.now() >= until)
+        urgent || until.is_some_and(|until| cpu::tsc() >= until)
     }
 
     /// Has the vCPU's registers in the CPU.
-    fn load(&mut self, resident: Resident) {
-        if self.loaded.is_some_and(|loaded| loaded.id() == resident.id()) {
+    fn load(&mut self, resident: &Resident, vm: &Vm, body: &mut Body) {
+        let Newcomer { vm: id, index, .. } = resident.who;
+        let wanted = Loaded { vm: id, index, start: body.start };
+        if self.loaded == Some(wanted) {
             return;
         }
-        if let Some(loaded) = self.loaded {
-            // SAFETY: this core is its home, and no other body is held.
-            unsafe { loaded.slot().body() }.registers.save(self.machine.kept);
+        if let Some(old) = self.loaded {
+            self.save(old, resident);
         }
-        // SAFETY: as above.
-        let body = unsafe { resident.slot().body() };
         body.registers.load(self.machine.kept);
-        if resident.vm.policy.cpuid.has(Feature::RDTSCP) {
+        if vm.policy.cpuid.has(Feature::RDTSCP) {
             // SAFETY: a processor with RDTSCP has the register.
             unsafe { cpu::write_msr(msr::TSC_AUX, body.vcpu.kept(Kept::TscAux)) };
         }
         body.hardware.enter_on(self.host);
-        self.loaded = Some(resident);
+        self.loaded = Some(wanted);
+    }
+
+    /// Takes the registers out of the CPU, if whose they are still lives.
+    fn save(&self, old: Loaded, next: &Resident) {
+        // The same vCPU, started anew: its old registers are nobody's.
+        let same = (old.vm, old.index) == (next.who.vm, next.who.index);
+        let Some(place) = place::get(old.vm).filter(|_| !same) else { return };
+        let home = place.vm.try_read();
+        let vm = home.as_deref().and_then(Option::as_deref);
+        if let Some(body) = vm.and_then(|vm| vm.bodies.get(old.index)) {
+            let mut body = body.lock();
+            if body.start == old.start {
+                body.registers.save(self.machine.kept);
+            }
+        }
+    }
+}
+
+/// Forgets translations that its VM has changed.
+fn forget(resident: &Resident, body: &mut Body) {
+    let change = resident.place.flush.load(Ordering::Acquire);
+    if resident.front.flushed.load(Ordering::Relaxed) != change {
+        body.hardware.flush();
+        resident.front.flushed.store(change, Ordering::Release);
     }
 }

@@ -1,6 +1,6 @@
 //! The machine, as hv knows it once it is its own.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use hv_abi::memory::PhysRange;
 use hv_arch::address_space::AddressSpace;
 use hv_arch::apic::LocalApic;
@@ -38,8 +38,10 @@ pub struct Machine {
     pub door_tsc: u64,
     /// What hv exchanges of a guest's registers.
     pub kept: Kept,
-    /// Nanoseconds since 1970 when the machine was switched on, as its battery clock says.
-    pub booted_at: u64,
+    /// Nanoseconds since 1970 when the time stamp counter was zero, as the management VM says.
+    pub wall: AtomicU64,
+    /// One past the last byte of RAM.
+    pub top_of_ram: u64,
     /// Ticks a millisecond of the local APIC's timer; 0 until it is measured.
     pub apic_khz: AtomicU64,
     /// What is left of hv's own memory.
@@ -48,15 +50,6 @@ pub struct Machine {
     pub module: PhysRange,
     /// Who has which memory.
     pub memory: Mutex<OwnershipMap>,
-}
-
-impl Machine {
-    /// Ticks of the local APIC's timer in so many of the TSC, rounded up, as far as it can count.
-    pub fn apic_ticks(&self, tsc_ticks: u64) -> u32 {
-        let khz = self.apic_khz.load(Ordering::Relaxed);
-        let ticks = (u128::from(tsc_ticks) * u128::from(khz)).div_ceil(u128::from(self.clock.khz()));
-        u32::try_from(ticks).unwrap_or(u32::MAX)
-    }
 }
 
 static MACHINE: Once<Machine> = Once::new();

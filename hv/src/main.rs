@@ -14,6 +14,7 @@ mod boot;
 mod core_loop;
 mod drill;
 mod idle;
+mod inbox;
 mod log;
 mod machine;
 mod memory;

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Most bytes of memory that hv takes while no management VM is in the payload.
-pub const HV_MEMORY_MAX: u64 = 512 << 10;
+pub const HV_MEMORY_MAX: u64 = 640 << 10;
 /// Type of the note that holds the PVH entry point (Xen, `public/elfnote.h`).
 const XEN_ELFNOTE_PHYS32_ENTRY: u64 = 18;
 /// First word of a Multiboot header (Multiboot 0.6.96, 3.1.1), which QEMU would take before the note.

@@ -83,6 +83,26 @@ impl AddressSpace {
         Ok(Self { root })
     }
 
+    /// Maps more, with tables made of `frames`.
+    ///
+    /// # Errors
+    /// [`MapError`]; what was mapped until then stays mapped.
+    ///
+    /// # Safety
+    /// As for [`AddressSpace::build`]; nobody else changes these tables meanwhile.
+    pub unsafe fn map(&self, frames: &mut Frames, mapping: Mapping) -> Result<(), MapError> {
+        paging::map(&mut Tables(frames), self.root, mapping)
+    }
+
+    /// Takes away the pages that lie wholly in `len` bytes from `virt`.
+    ///
+    /// # Safety
+    /// Nobody needs them, and nobody else changes these tables meanwhile. CPUs may know them until
+    /// they are told to forget.
+    pub unsafe fn unmap(&self, virt: u64, len: u64) {
+        paging::unmap(&mut Tables(&mut Frames::empty()), self.root, virt, len);
+    }
+
     /// Physical address of the root table.
     pub fn root(&self) -> u64 {
         self.root

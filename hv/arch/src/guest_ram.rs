@@ -5,7 +5,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hv_abi::boot::DIRECT_MAP;
-use hv_abi::memory::PhysRange;
+use hv_abi::manifest::MAX_PIECES;
+use hv_abi::memory::{PAGE_SIZE, PhysRange};
 
 /// One piece of RAM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,10 +17,11 @@ pub struct Piece {
     pub host: PhysRange,
 }
 
-/// A guest's RAM: at most two pieces, below and above the hole for devices.
+/// A guest's RAM: a few pieces, below and above the hole for devices.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestRam {
-    pieces: [Piece; 2],
+    pieces: [Piece; MAX_PIECES],
+    len: usize,
 }
 
 impl GuestRam {
@@ -28,13 +30,29 @@ impl GuestRam {
     /// # Safety
     /// They are RAM that hv has given to this guest, and lie in the direct map for as long as the
     /// value or a copy of it lives.
-    pub const unsafe fn new(pieces: [Piece; 2]) -> Self {
-        Self { pieces }
+    pub unsafe fn new(given: impl IntoIterator<Item = Piece>) -> Self {
+        let mut ram = Self { pieces: [Piece::default(); MAX_PIECES], len: 0 };
+        for (place, piece) in ram.pieces.iter_mut().zip(given) {
+            *place = piece;
+            ram.len += 1;
+        }
+        ram
     }
 
     /// The pieces.
-    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
-        self.pieces.into_iter().filter(|piece| !piece.host.is_empty())
+    pub fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.pieces[..self.len].iter().copied()
+    }
+
+    /// Bytes of all pieces.
+    pub fn bytes(&self) -> u64 {
+        self.pieces().map(|piece| piece.host.len).sum()
+    }
+
+    /// The page at `address`, for sharing words with the guest; `None` if it is not a page of RAM.
+    pub fn page(&self, address: u64) -> Option<SharedPage> {
+        let at = self.pointer(address, PAGE_SIZE as usize).filter(|_| address.is_multiple_of(PAGE_SIZE))?;
+        Some(SharedPage { words: at.cast() })
     }
 
     /// Host-physical address of `len` bytes at `address`, if all of them are in one piece of RAM.
@@ -85,5 +103,44 @@ impl GuestRam {
         // SAFETY: as above.
         let word = unsafe { AtomicU64::from_ptr(at.cast()) };
         word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// A page of a guest's RAM that hv and the guest both read and write, word by word. It is good for as
+/// long as the [`GuestRam`] it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedPage {
+    words: *mut u64,
+}
+
+// SAFETY: every access is atomic.
+unsafe impl Send for SharedPage {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPage {}
+
+impl SharedPage {
+    /// Words of a page.
+    pub const WORDS: usize = PAGE_SIZE as usize / 8;
+
+    /// The word at `index`, modulo the page.
+    fn word(&self, index: usize) -> &AtomicU64 {
+        // SAFETY: inside the page, which is RAM in the direct map by `GuestRam::new`'s promise.
+        unsafe { AtomicU64::from_ptr(self.words.add(index % Self::WORDS)) }
+    }
+
+    /// Reads a word; what the guest wrote before it is seen after.
+    pub fn load(&self, index: usize) -> u64 {
+        self.word(index).load(Ordering::Acquire)
+    }
+
+    /// Writes a word; who sees it sees what was written before it.
+    pub fn store(&self, index: usize, value: u64) {
+        self.word(index).store(value, Ordering::Release);
+    }
+
+    /// Sets a bit, counted from the first word's lowest. Answers whether it was clear.
+    pub fn set_bit(&self, bit: u32) -> bool {
+        let mask = 1 << (bit % 64);
+        self.word(bit as usize / 64).fetch_or(mask, Ordering::AcqRel) & mask == 0
     }
 }

@@ -60,13 +60,20 @@ impl State {
     /// # Safety
     /// `area` is [`BYTES`] bytes, 64-byte aligned, writable, and this value's alone.
     pub unsafe fn new(area: *mut u8) -> Self {
-        // SAFETY: the caller's promise.
+        let mut state = Self { area, xcr0: 1, debug: [0; 4] };
+        state.reset();
+        state
+    }
+
+    /// As after reset.
+    pub fn reset(&mut self) {
+        // SAFETY: the area is this value's alone, by `new`'s promise.
         unsafe {
-            area.write_bytes(0, BYTES);
-            area.copy_from_nonoverlapping(FCW.to_le_bytes().as_ptr(), 2);
-            area.add(MXCSR_AT).copy_from_nonoverlapping(MXCSR.to_le_bytes().as_ptr(), 4);
+            self.area.write_bytes(0, BYTES);
+            self.area.copy_from_nonoverlapping(FCW.to_le_bytes().as_ptr(), 2);
+            self.area.add(MXCSR_AT).copy_from_nonoverlapping(MXCSR.to_le_bytes().as_ptr(), 4);
         }
-        Self { area, xcr0: 1, debug: [0; 4] }
+        (self.xcr0, self.debug) = (1, [0; 4]);
     }
 
     /// Takes the registers out of the CPU.

@@ -54,6 +54,24 @@ impl Tsc {
     }
 }
 
+/// How many ticks of one counter go into those of another: two rates, without a division each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ratio(u64);
+
+impl Ratio {
+    /// For a counter of `to` ticks while another makes `from`; both in the same unit.
+    pub const fn new(to: u64, from: u64) -> Self {
+        let ratio = ((to as u128) << 32) / if from == 0 { 1 } else { from } as u128;
+        Self(if ratio > u64::MAX as u128 { u64::MAX } else { ratio as u64 })
+    }
+
+    /// The ticks that `ticks` of the other are, rounded up: at most one too many in 2³².
+    pub const fn of(self, ticks: u64) -> u64 {
+        let exact = (ticks as u128 * self.0 as u128) >> 32;
+        if exact >= u64::MAX as u128 { u64::MAX } else { exact as u64 + 1 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +91,17 @@ mod tests {
         assert_eq!(rate_khz(0, 10, PM_TIMER_HZ), None);
         assert_eq!(rate_khz(10, 0, PM_TIMER_HZ), None);
         assert_eq!(rate_khz(1, u64::MAX, 1), None);
+    }
+
+    #[test]
+    fn ticks_of_one_counter_become_anothers() {
+        let ratio = Ratio::new(62_500, 3_000_000);
+        for ticks in [0, 48, 1_000_000, 3_000_000_000] {
+            let exact = ticks / 48;
+            assert!((exact..=exact + 2).contains(&ratio.of(ticks)), "{ticks}");
+        }
+        assert_eq!(Ratio::new(u64::MAX, 1).of(u64::MAX), u64::MAX);
+        assert!(Ratio::new(5, 0).of(1) >= 5);
     }
 
     #[test]

@@ -9,11 +9,14 @@
 pub mod acpi;
 pub mod clock;
 pub mod cpu;
+pub mod doorbell;
 pub mod emulate;
 pub mod exit;
 pub mod features;
 pub mod kvmclock;
+pub mod lifecycle;
 pub mod mailbox;
+pub mod manifest;
 pub mod memory;
 pub mod msi;
 pub mod mtrr;

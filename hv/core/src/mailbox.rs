@@ -5,6 +5,7 @@
 //! hangs off that single branch. Interrupts are posted as bits, so posting is one atomic instruction
 //! and the same vector posted twice before it is taken is one interrupt, as in hardware.
 
+use crate::exit::CLASSES;
 use crate::vlapic::{Address, Trigger};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -60,6 +61,60 @@ pub struct Mailbox {
     posted: [AtomicU32; WORDS],
     level: [AtomicU32; WORDS],
     address: AtomicU64,
+    counts: Counts,
+}
+
+/// What the owner has counted, for others to read: it alone writes.
+#[derive(Debug)]
+pub struct Counts {
+    exits: [AtomicU64; CLASSES],
+    unknown_msrs: AtomicU64,
+    last_unknown_msr: AtomicU32,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Counts {
+    const fn new() -> Self {
+        Self {
+            exits: [const { AtomicU64::new(0) }; CLASSES],
+            unknown_msrs: AtomicU64::new(0),
+            last_unknown_msr: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts an exit of `class`. For the owner.
+    pub fn exit(&self, class: usize) {
+        if let Some(count) = self.exits.get(class) {
+            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts an access to an MSR that the guest has not got. For the owner.
+    pub fn unknown_msr(&self, number: u32) {
+        self.unknown_msrs.store(self.unknown_msrs.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.last_unknown_msr.store(number, Ordering::Relaxed);
+    }
+
+    /// Exits by class.
+    pub fn exits(&self) -> impl Iterator<Item = u64> {
+        self.exits.iter().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Accesses to MSRs that the guest has not got, and the last one's number.
+    pub fn unknown_msrs(&self) -> (u64, u32) {
+        (self.unknown_msrs.load(Ordering::Relaxed), self.last_unknown_msr.load(Ordering::Relaxed))
+    }
+
+    fn clear(&self) {
+        self.exits.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.unknown_msrs.store(0, Ordering::Relaxed);
+        self.last_unknown_msr.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Mailbox {
@@ -70,7 +125,20 @@ impl Mailbox {
             posted: [const { AtomicU32::new(0) }; WORDS],
             level: [const { AtomicU32::new(0) }; WORDS],
             address: AtomicU64::new(0),
+            counts: Counts::new(),
         }
+    }
+
+    /// What the owner has counted.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Forgets everything: a new life begins.
+    pub fn clear(&self) {
+        self.pending.store(0, Ordering::Release);
+        self.posted.iter().for_each(|word| word.store(0, Ordering::Release));
+        self.counts.clear();
     }
 
     /// Leaves a wish. Answers whether the owner must be told: it had none before.

@@ -22,10 +22,10 @@ pub enum Class {
 
 const CLASSES: usize = 3;
 
-/// Longest turn while somebody of the same class waits, in nanoseconds.
-pub const SLICE: u64 = 2_000_000;
-/// The reserve is kept within windows of this many nanoseconds.
-pub const WINDOW: u64 = 100_000_000;
+/// Longest turn while somebody of the same class waits, in milliseconds.
+const SLICE: u64 = 2;
+/// The reserve is kept within windows of this many milliseconds.
+const WINDOW: u64 = 100;
 
 /// One virtual CPU in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ struct Runner {
     id: u32,
     class: Class,
     runnable: bool,
-    /// Nanoseconds it has had, made comparable with the others of its class.
+    /// Ticks it has had, made comparable with the others of its class.
     had: u64,
 }
 
@@ -42,7 +42,7 @@ struct Runner {
 pub struct Turn {
     /// Which virtual CPU.
     pub id: u32,
-    /// When to ask again, in nanoseconds; `None`: nobody else wants the core.
+    /// When to ask again, in ticks; `None`: nobody else wants the core.
     pub until: Option<u64>,
 }
 
@@ -50,25 +50,22 @@ pub struct Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull;
 
-/// A core's queue.
+/// A core's queue. Time is in ticks of a clock that never stops.
 #[derive(Debug)]
 pub struct RunQueue {
+    slice: u64,
+    window: u64,
     runners: Vec<Runner, MAX_RUNNERS>,
     window_start: u64,
-    /// Nanoseconds that each class has had in this window.
+    /// Ticks that each class has had in this window.
     window_had: [u64; CLASSES],
 }
 
-impl Default for RunQueue {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl RunQueue {
-    /// An empty queue.
-    pub const fn new() -> Self {
-        Self { runners: Vec::new(), window_start: 0, window_had: [0; CLASSES] }
+    /// An empty queue whose clock makes so many ticks a millisecond.
+    pub const fn new(khz: u64) -> Self {
+        let (slice, window) = (SLICE * khz, WINDOW * khz);
+        Self { slice, window, runners: Vec::new(), window_start: 0, window_had: [0; CLASSES] }
     }
 
     /// Adds a virtual CPU, asleep.
@@ -120,12 +117,12 @@ impl RunQueue {
 
     /// The virtual CPU had the core from `from` to `to`, with all that hv did for it meanwhile.
     pub fn charge(&mut self, id: u32, from: u64, to: u64) {
-        let nanos = to.saturating_sub(from);
+        let ticks = to.saturating_sub(from);
         self.turn_window(to);
         if let Some(runner) = self.find(id) {
-            runner.had = runner.had.saturating_add(nanos);
+            runner.had = runner.had.saturating_add(ticks);
             let class = runner.class as usize;
-            self.window_had[class] = self.window_had[class].saturating_add(nanos);
+            self.window_had[class] = self.window_had[class].saturating_add(ticks);
         }
     }
 
@@ -137,9 +134,9 @@ impl RunQueue {
         let mine = self.runners.iter().filter(waiting).filter(|runner| runner.class == class);
         let chosen = mine.clone().min_by_key(|runner| runner.had)?;
         let below = self.runners.iter().filter(waiting).any(|runner| runner.class > class);
-        let slice = (mine.count() > 1).then_some(now + SLICE);
-        let budget = below.then(|| now + self.budget_left(class).max(SLICE / 2));
-        let window = self.window_start + WINDOW;
+        let slice = (mine.count() > 1).then_some(now + self.slice);
+        let budget = below.then(|| now + self.budget_left(class).max(self.slice / 2));
+        let window = self.window_start + self.window;
         // While a class below is owed its reserve, or runs on it, the window's end changes things.
         let others = self.runners.iter().filter(waiting).any(|runner| runner.class != class);
         let until = [slice, budget, others.then_some(window)].into_iter().flatten().min();
@@ -174,7 +171,7 @@ impl RunQueue {
     /// the classes above left it.
     fn budget_left(&self, class: Class) -> u64 {
         let (above, mine) = self.window_had.split_at(class as usize);
-        let left = WINDOW.saturating_sub(above.iter().sum());
+        let left = self.window.saturating_sub(above.iter().sum());
         (left / 10 * 9).saturating_sub(mine[0])
     }
 
@@ -189,8 +186,8 @@ impl RunQueue {
     }
 
     fn turn_window(&mut self, now: u64) {
-        if now >= self.window_start.saturating_add(WINDOW) {
-            self.window_start = now - now % WINDOW;
+        if now >= self.window_start.saturating_add(self.window) {
+            self.window_start = now - now % self.window;
             self.window_had = [0; CLASSES];
         }
     }
@@ -217,7 +214,7 @@ mod tests {
     }
 
     fn queue(runners: &[(u32, Class)]) -> RunQueue {
-        let mut queue = RunQueue::new();
+        let mut queue = RunQueue::new(MS);
         for &(id, class) in runners {
             queue.add(id, class).expect("room");
             queue.wake(id);
@@ -228,7 +225,7 @@ mod tests {
     #[test]
     fn equals_share_equally() {
         let had = spin(&mut queue(&[(0, Class::Back), (1, Class::Back)]), 1000 * MS);
-        assert!(had[0].abs_diff(had[1]) <= SLICE, "{had:?}");
+        assert!(had[0].abs_diff(had[1]) <= (SLICE * MS), "{had:?}");
     }
 
     #[test]
@@ -255,7 +252,7 @@ mod tests {
         assert_eq!(had[0], 500 * MS);
         queue.wake(1);
         let turn = queue.pick(500 * MS).expect("two want it");
-        assert!(turn.until.expect("two want it") <= 500 * MS + SLICE);
+        assert!(turn.until.expect("two want it") <= 500 * MS + (SLICE * MS));
         let mut had = [0; 2];
         let mut now = 500 * MS;
         while now < 600 * MS {
@@ -265,7 +262,7 @@ mod tests {
             had[turn.id as usize] += until - now;
             now = until;
         }
-        assert!(had[0].abs_diff(had[1]) <= 2 * SLICE, "{had:?}");
+        assert!(had[0].abs_diff(had[1]) <= 2 * (SLICE * MS), "{had:?}");
     }
 
     #[test]
@@ -286,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so() {
-        let mut queue = RunQueue::new();
+        let mut queue = RunQueue::new(MS);
         for id in 0..MAX_RUNNERS as u32 {
             queue.add(id, Class::Back).expect("room");
         }

@@ -183,6 +183,32 @@ fn descend(memory: &mut impl TableMemory, root: u64, virt: u64, level: u32) -> R
     Ok(table)
 }
 
+/// Takes away the pages that lie wholly in `len` bytes from `virt`; tables stay. Whoever may have
+/// the translations cached must forget them.
+pub fn unmap(memory: &mut impl TableMemory, root: u64, virt: u64, len: u64) {
+    let end = virt.saturating_add(len);
+    let mut at = virt;
+    while at < end {
+        let (mut table, mut step) = (root, 0);
+        for level in (1..=4).rev() {
+            step = 1 << (12 + 9 * (level - 1));
+            let entry = memory.read(table, index(at, level));
+            let is_page = level == 1 || (entry & bits::LARGE != 0 && level < 4);
+            if entry & bits::PRESENT == 0 {
+                break;
+            }
+            if is_page {
+                if at % step == 0 && end - at >= step {
+                    memory.write(table, index(at, level), 0);
+                }
+                break;
+            }
+            table = entry & bits::ADDRESS;
+        }
+        at = (at / step + 1).saturating_mul(step);
+    }
+}
+
 /// The physical address and the combined entry bits that `virt` leads to, if it is mapped.
 pub fn translate(memory: &impl TableMemory, root: u64, virt: u64) -> Option<(u64, u64)> {
     let mut table = root;
@@ -278,6 +304,24 @@ mod tests {
         let again = mapping(HIGH + 2 * MIB, 8 * MIB, 0x1000, PageSize::FourKib);
         assert_eq!(map(&mut memory, 0, again), Err(MapError::Occupied));
         assert_eq!(translate(&memory, 0, HIGH + 2 * MIB).unwrap().0, 2 * MIB);
+    }
+
+    #[test]
+    fn what_is_unmapped_can_be_mapped_again() {
+        let mut memory = Array::new(64);
+        map(&mut memory, 0, mapping(HIGH, 0, 4 * MIB + 0x3000, PageSize::TwoMib)).unwrap();
+        map(&mut memory, 0, mapping(HIGH + GIB, GIB, GIB, PageSize::OneGib)).unwrap();
+        unmap(&mut memory, 0, HIGH + 2 * MIB, 2 * MIB + 0x1000);
+        let there = |memory: &Array, at: u64| translate(memory, 0, HIGH + at).is_some();
+        let rows = [(0, true), (2 * MIB, false), (4 * MIB, false), (4 * MIB + 0x1000, true), (GIB, true)];
+        for (at, expected) in rows {
+            assert_eq!(there(&memory, at), expected, "{at:#x}");
+        }
+        // Part of a page stays; what is not mapped is stepped over.
+        unmap(&mut memory, 0, HIGH + 0x1000, MIB);
+        unmap(&mut memory, 0, HIGH - 8 * GIB, 9 * GIB);
+        assert!(!there(&memory, 0) && there(&memory, GIB));
+        map(&mut memory, 0, mapping(HIGH, 0, 4 * MIB, PageSize::TwoMib)).unwrap();
     }
 
     #[test]

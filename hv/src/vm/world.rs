@@ -1,9 +1,12 @@
 //! What a vCPU sees of its VM and of the machine.
 
-use super::Vm;
+use super::place::MANAGEMENT;
+use super::{Vm, calls, events};
 use crate::event;
 use crate::machine::Machine;
+use core::sync::atomic::Ordering;
 use hv_abi::hypercall::{Call, MAX_LOG, Status, VERSION};
+use hv_abi::ioreq;
 use hv_arch::cpu;
 use hv_core::emulate::GuestMemory;
 use hv_core::kvmclock::Scale;
@@ -16,16 +19,18 @@ use hv_defs::msr;
 /// Where a guest's I/O APIC is, and how large its page.
 const IOAPIC: u64 = 0xfec0_0000;
 const IOAPIC_BYTES: u64 = 0x1000;
+/// Words of a vCPU's slot in the I/O request page.
+const SLOT_WORDS: usize = size_of::<ioreq::Slot>() / 8;
 
 /// One vCPU's view, for one turn.
-pub struct VmWorld {
+pub struct VmWorld<'a> {
     /// Its VM.
-    pub vm: &'static Vm,
+    pub vm: &'a Vm,
     /// The machine.
     pub machine: &'static Machine,
 }
 
-impl GuestMemory for VmWorld {
+impl GuestMemory for VmWorld<'_> {
     fn read(&self, address: u64, into: &mut [u8]) -> bool {
         self.vm.ram.read(address, into)
     }
@@ -43,7 +48,7 @@ impl GuestMemory for VmWorld {
     }
 }
 
-impl World for VmWorld {
+impl World for VmWorld<'_> {
     fn policy(&self) -> &Policy {
         &self.vm.policy
     }
@@ -51,10 +56,11 @@ impl World for VmWorld {
         cpu::tsc()
     }
     fn nanos(&self, host_tsc: u64) -> u64 {
-        self.vm.scale.nanos(host_tsc.wrapping_sub(self.vm.tsc_start))
+        self.vm.nanos(host_tsc)
     }
     fn started_at(&self) -> u64 {
-        self.machine.booted_at
+        let since_zero = self.vm.scale.nanos(self.vm.tsc_start.load(Ordering::Relaxed));
+        self.machine.wall.load(Ordering::Relaxed).wrapping_add(since_zero)
     }
     fn scale(&self) -> Scale {
         self.vm.scale
@@ -68,7 +74,7 @@ impl World for VmWorld {
         }
     }
 
-    fn access(&mut self, _: u32, access: DeviceAccess) -> Answer {
+    fn access(&mut self, from: u32, access: DeviceAccess) -> Answer {
         let DeviceAccess { is_port, address, size, write } = access;
         if !is_port && let Some(offset) = address.checked_sub(IOAPIC).filter(|&offset| offset < IOAPIC_BYTES)
         {
@@ -81,12 +87,31 @@ impl World for VmWorld {
                 None => ioapic.read(offset, size),
             });
         }
-        // Nobody is there: a machine without the device reads all ones, and drops what is written.
-        Answer::Done(if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 })
+        let doorbell = self.vm.doorbells.lock().event(&access);
+        if let Some(event) = doorbell {
+            events::set(event);
+            return Answer::Done(0);
+        }
+        let Some(page) = self.vm.io_page else {
+            // Nobody is there: a machine without the device reads all ones, and drops what is written.
+            return Answer::Done(if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 });
+        };
+        let slot = from as usize * SLOT_WORDS;
+        page.store(slot + 1, address);
+        page.store(slot + 2, write.unwrap_or(0));
+        let kind = u64::from(is_port) | u64::from(write.is_some()) << 8 | u64::from(size) << 16;
+        page.store(slot, kind << 32 | u64::from(ioreq::State::REQUESTED.0));
+        events::set(self.vm.io_event);
+        Answer::Later
     }
 
-    fn answer(&mut self, _: u32) -> Option<u64> {
-        None
+    fn answer(&mut self, from: u32) -> Option<u64> {
+        let (page, slot) = (self.vm.io_page?, from as usize * SLOT_WORDS);
+        let answered = page.load(slot) as u32 == ioreq::State::ANSWERED.0;
+        answered.then(|| {
+            page.store(slot, u64::from(ioreq::State::FREE.0));
+            page.load(slot + 2)
+        })
     }
 
     fn hypercall(&mut self, from: u32, number: u64, arguments: [u64; 4]) -> Option<i64> {
@@ -94,7 +119,17 @@ impl World for VmWorld {
             Call::HELLO => Some(VERSION.cast_signed()),
             Call::LOG_WRITE => Some(self.log(from, arguments[0], arguments[1])),
             Call::TIME_NOW => Some(self.nanos(cpu::tsc()).cast_signed()),
-            _ => None,
+            call if call.name().is_none() => None,
+            _ if self.vm.id != MANAGEMENT => Some(Status::DENIED.0),
+            call => {
+                Some(calls::Caller { vm: self.vm, vcpu: from, machine: self.machine }.call(call, arguments))
+            }
+        }
+    }
+
+    fn unknown_msr(&mut self, from: u32, number: u32) {
+        if let Some(front) = self.vm.fronts().get(from as usize) {
+            front.mailbox.counts().unknown_msr(number);
         }
     }
 
@@ -120,7 +155,7 @@ impl World for VmWorld {
     }
 }
 
-impl VmWorld {
+impl VmWorld<'_> {
     /// `log.write`: one line of the guest's in the box log.
     fn log(&self, from: u32, address: u64, len: u64) -> i64 {
         let mut bytes = [0; MAX_LOG as usize];

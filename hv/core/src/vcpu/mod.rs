@@ -16,7 +16,7 @@ pub use interrupts::Readiness;
 
 use crate::cpu::{Event, Gprs, VirtualCpu};
 use crate::emulate::{Bytes, Emulation, GuestMemory};
-use crate::exit::{CLASSES, Exit};
+use crate::exit::Exit;
 use crate::kvmclock::{Place, Scale};
 use crate::mailbox::Mailbox;
 use crate::mtrr::Mtrr;
@@ -112,6 +112,8 @@ pub trait World: GuestMemory {
     fn answer(&mut self, from: u32) -> Option<u64>;
     /// A hypercall of Hearth's; the result for RAX. `None`: there is no such call.
     fn hypercall(&mut self, from: u32, number: u64, arguments: [u64; 4]) -> Option<i64>;
+    /// vCPU `from` tried an MSR that it has not got.
+    fn unknown_msr(&mut self, from: u32, number: u32);
     /// A barrier of PRED_CMD.
     fn barrier(&mut self, which: u64);
     /// XCR0 of the guest; it is in the CPU while the guest is.
@@ -137,10 +139,6 @@ pub struct Vcpu {
     pub tsc: GuestTsc,
     /// What it does.
     pub activity: Activity,
-    /// How often it stopped, by class of exit.
-    pub exits: [u64; CLASSES],
-    /// Accesses to MSRs that it has not got, and the last one's number.
-    pub unknown_msrs: (u64, u32),
     mtrr: Mtrr,
     kept: [u64; Slot::AT_RESET.len()],
     /// Where the guest wants KVM's clock and words.
@@ -184,8 +182,6 @@ impl Vcpu {
             apic: Vlapic::new(index, first, policy.physical_bits),
             tsc: GuestTsc::starting_at(tsc_start),
             activity,
-            exits: [0; CLASSES],
-            unknown_msrs: (0, 0),
             mtrr: Mtrr::default(),
             kept: Slot::AT_RESET,
             places: [Place::default(); msrs::PLACES],
@@ -227,7 +223,7 @@ impl Vcpu {
         exit: Exit,
         bytes: Option<&[u8]>,
     ) -> Verdict {
-        self.exits[exit.class()] += 1;
+        mailbox.counts().exit(exit.class());
         self.keep_interrupted(cpu);
         let verdict = self.decide(cpu, world, exit, bytes);
         self.publish(mailbox);

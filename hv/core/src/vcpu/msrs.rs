@@ -20,7 +20,7 @@ impl Vcpu {
         let number = self.gprs.low(gpr::RCX);
         let action = world.policy().msr(number, access);
         if action == Action::GeneralProtection {
-            self.unknown_msrs = (self.unknown_msrs.0 + 1, number);
+            world.unknown_msr(self.index, number);
         }
         let outcome = match access {
             Access::Read => {

@@ -1,0 +1,148 @@
+//! The management VM: hv cuts it by itself, from the program in the payload.
+
+use super::create::{Claims, Cut, Fault, move_in};
+use super::place::{self, MANAGEMENT};
+use super::pool::pointer;
+use crate::event;
+use crate::machine::Machine;
+use hv_abi::boot::DIRECT_MAP;
+use hv_abi::ioreq::NO_EVENT;
+use hv_abi::manifest::{self, GRANULE, MAX_VCPUS, StartMode, StartState};
+use hv_abi::memory::{PAGE_SIZE, PhysRange};
+use hv_abi::payload::{Header, Segment};
+use hv_arch::address_space::AddressSpace;
+use hv_arch::guest_ram::{GuestRam, Piece};
+use hv_arch::percpu;
+use hv_core::lifecycle::Step;
+use hv_core::manifest::{Name, Wanted};
+use hv_core::memory::{Frames, Owner};
+use hv_core::sched::Class;
+use hv_defs::paging::{Mapping, PageSize, Rights, tables_needed};
+
+/// Its RAM, without its low memory.
+const RAM: u64 = 32 << 20;
+/// Its low memory: where its other CPUs start.
+const LOW_RAM: u64 = 64 << 10;
+/// Stack that it starts on.
+const STACK: u64 = 64 << 10;
+/// Devices are looked for between these; everything else up to the end of RAM is memory.
+const DEVICES: PhysRange = PhysRange::new(0xc000_0000, 0x4000_0000);
+/// Tables for its windows on devices.
+const DEVICE_TABLES: u64 = 64;
+
+/// Cuts and starts it from the program in `module`, with a vCPU for each core.
+///
+/// Its guest-physical addresses are host-physical ones. Its first vCPU starts in long mode on page
+/// tables that map everything where it is, and the program where it is linked; RDI = its handover.
+///
+/// # Errors
+/// [`Fault`]; then there is none.
+pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> {
+    let header = header(module)?;
+    let place = place::get(MANAGEMENT).ok_or(Fault::Full)?;
+    let (low_window, window) =
+        (PhysRange::new(PAGE_SIZE, (1 << 20) - PAGE_SIZE), PhysRange::new(1 << 20, (1 << 32) - (1 << 20)));
+    let mut claims = Claims::new(&machine.memory);
+    let low = claims.memory(LOW_RAM, PAGE_SIZE, low_window, Owner::Vm(0))?;
+    let main = claims.memory(RAM, GRANULE, window, Owner::Vm(0))?;
+    for range in [low, main] {
+        // SAFETY: claimed for a VM that does not run yet.
+        unsafe { pointer::<u8>(range).write_bytes(0, range.len as usize) };
+    }
+    let pieces = [low, main].map(|host| Piece { guest: host.base, host });
+    // SAFETY: claimed for this VM just now, for good, and RAM is in the direct map.
+    let ram = unsafe { GuestRam::new(pieces) };
+    let cpus = percpu::online().min(MAX_VCPUS);
+    let state = load(machine, module, &header, (main, low), cpus)?;
+    let wanted = Wanted {
+        name: Name::try_from("management").unwrap_or_default(),
+        class: Class::Urgent,
+        ram: heapless::Vec::new(),
+        cores: (0..cpus as u32).map(Some).collect(),
+        io_page: None,
+        io_event: NO_EVENT,
+        end_event: NO_EVENT,
+    };
+    let more_tables = tables_needed(machine.top_of_ram, PageSize::TwoMib) + DEVICE_TABLES;
+    let cut = Cut { machine, id: MANAGEMENT, place, wanted: &wanted, ram, io_page: None, more_tables };
+    let vm = cut.cut(&mut claims)?;
+    vm.reset(&state);
+    event!(Info, "vm.start", vm = vm.name, cpus = cpus);
+    move_in(vm, &wanted, claims);
+    // It was just created.
+    let _ = place.step(Step::Start);
+    place.call_all();
+    Ok(())
+}
+
+fn header(module: PhysRange) -> Result<Header, Fault> {
+    use zerocopy::FromBytes;
+    let at = core::ptr::with_exposed_provenance::<u8>((DIRECT_MAP + module.base) as usize);
+    if module.len < size_of::<Header>() as u64 {
+        return Err(Fault::NoProgram("its program is cut short"));
+    }
+    // SAFETY: the module is in the landing, which is hv's and in the direct map.
+    let bytes = unsafe { core::slice::from_raw_parts(at, size_of::<Header>()) };
+    let header = Header::read_from_bytes(bytes).map_err(|_| Fault::NoProgram("its program has no header"))?;
+    let room = module.len - size_of::<Header>() as u64;
+    let sound = header.magic == hv_abi::payload::MAGIC
+        && header.stored_len == header.image_len
+        && header.image_len <= header.memory_len
+        && header.image_len <= room
+        && header.memory_len <= RAM / 2;
+    if sound { Ok(header) } else { Err(Fault::NoProgram("its program's header makes no sense")) }
+}
+
+/// Puts the program, its first page tables and its stack into its RAM.
+fn load(
+    machine: &Machine,
+    module: PhysRange,
+    header: &Header,
+    (ram, low): (PhysRange, PhysRange),
+    cpus: usize,
+) -> Result<StartState, Fault> {
+    let from =
+        core::ptr::with_exposed_provenance::<u8>((DIRECT_MAP + module.base) as usize + size_of::<Header>());
+    let to = core::ptr::with_exposed_provenance_mut::<u8>((DIRECT_MAP + ram.base) as usize);
+    // SAFETY: `header` saw that the image lies in the module and fits the RAM, which is the VM's.
+    unsafe { to.copy_from_nonoverlapping(from, header.image_len as usize) };
+    let after = header.memory_len.next_multiple_of(PAGE_SIZE);
+    let mut frames = Frames::new(PhysRange::new(ram.base + after, ram.len - after));
+    let stack = frames.take(STACK / PAGE_SIZE).ok_or(Fault::NoFrames)?;
+    let handover = frames.take(1).ok_or(Fault::NoFrames)?;
+    let end = machine.top_of_ram.next_multiple_of(1 << 30).max(DEVICES.end());
+    let largest = if machine.features.bits.gib_pages { PageSize::OneGib } else { PageSize::TwoMib };
+    let whole =
+        |base: u64, end: u64, rights| Mapping { virt: base, phys: base, len: end - base, rights, largest };
+    let everything = [
+        whole(0, DEVICES.base, Rights::Transition),
+        whole(DEVICES.base, DEVICES.end(), Rights::Device),
+        whole(DEVICES.end(), end, Rights::Transition),
+    ];
+    let image = header.segments().map(|segment| Mapping {
+        virt: header.virtual_base + u64::from(segment.offset),
+        phys: ram.base + u64::from(segment.offset),
+        len: u64::from(segment.len),
+        rights: match segment.rights {
+            Segment::EXECUTE => Rights::ReadExecute,
+            Segment::WRITE => Rights::ReadWrite,
+            _ => Rights::Read,
+        },
+        largest: PageSize::FourKib,
+    });
+    let mappings = everything.into_iter().chain(image);
+    // SAFETY: the frames are in the VM's RAM, which is in the direct map and not in use yet.
+    let space = unsafe { AddressSpace::build(&mut frames, mappings)? };
+    let at = core::ptr::with_exposed_provenance_mut::<[u64; 8]>((DIRECT_MAP + handover.base) as usize);
+    let words = [cpus as u64, ram.base, ram.len, low.base, low.len, space.root(), frames.left().base, end];
+    // SAFETY: a page of the VM's RAM.
+    unsafe { at.write(words) };
+    Ok(StartState {
+        version: manifest::VERSION,
+        mode: StartMode::LONG,
+        rip: header.entry,
+        rsp: stack.end() - 8,
+        cr3: space.root(),
+        registers: [0, 0, 0, handover.base],
+    })
+}
