@@ -14,6 +14,7 @@ use hv_arch::cpu;
 use hv_arch::svm::HostArea;
 use hv_core::clock::Ratio;
 use hv_core::cpu::VirtualCpu;
+use hv_core::exit::Exit;
 use hv_core::policy::cpuid::Feature;
 use hv_core::policy::msr::Slot as Kept;
 use hv_core::sched::{Class, MAX_RUNNERS, RunQueue};
@@ -232,8 +233,9 @@ impl Core {
                 self.arm(until, self.deadline(vm, body));
             }
             let exit = body.hardware.run(&mut body.vcpu.gprs);
-            let (bytes, fetched) = body.hardware.fetched();
-            let bytes = (fetched > 0).then(|| &bytes[..fetched]);
+            let fetched = matches!(exit, Exit::Memory(_)).then(|| body.hardware.fetched());
+            let bytes =
+                fetched.as_ref().and_then(|(bytes, len)| bytes.get(..*len)).filter(|some| !some.is_empty());
             match body.vcpu.handle(&mut body.hardware, &mut world, mailbox, exit, bytes) {
                 Verdict::HostInterrupt => {
                     cpu::take_interrupts();

@@ -35,7 +35,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ownership(error) => error.fmt(f),
-            Self::Tables(error) => write!(f, "hv's page tables can't be built ({error:?})"),
+            Self::Tables(error) => write!(f, "page tables can't be built ({error:?})"),
         }
     }
 }

@@ -127,9 +127,7 @@ impl Caller<'_> {
             let name = core::str::from_utf8(&manifest.name[..len]).unwrap_or("?");
             event!(Error, "vm.refused", vm = name, what = fault);
             match fault {
-                Fault::Manifest(Refusal::TooLarge { .. }) | Fault::Ownership(_) | Fault::Full => {
-                    Status::NO_ROOM
-                }
+                Fault::Manifest(Refusal::TooLarge { .. }) | Fault::Memory(_) | Fault::Full => Status::NO_ROOM,
                 Fault::NoPage(_) => Status::BAD_ADDRESS,
                 _ => Status::BAD_ARGUMENT,
             }

@@ -5,6 +5,7 @@ use super::pool::{Pooled, pages, pointer};
 use super::{Body, Vm};
 use crate::inbox::{self, Newcomer};
 use crate::machine::Machine;
+use crate::memory;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use heapless::Vec;
@@ -31,10 +32,8 @@ const ANYWHERE: PhysRange = PhysRange::new(1 << 20, u64::MAX - (1 << 20));
 pub enum Fault {
     /// Its manifest.
     Manifest(Refusal),
-    /// Memory.
-    Ownership(OwnershipError),
-    /// Page tables.
-    Tables(MapError),
+    /// Memory, or its page tables.
+    Memory(memory::Fault),
     /// hv's own memory for it was reckoned too small.
     NoFrames,
     /// What should run in it is not a program.
@@ -49,8 +48,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manifest(refusal) => refusal.fmt(f),
-            Self::Ownership(error) => error.fmt(f),
-            Self::Tables(error) => write!(f, "its page tables can't be built ({error:?})"),
+            Self::Memory(fault) => fault.fmt(f),
             Self::NoFrames => f.write_str("hv reckoned its own memory for it too small"),
             Self::NoProgram(why) => f.write_str(why),
             Self::NoPage(at) => write!(f, "its I/O request page {at:#x} is not a page of the caller's RAM"),
@@ -61,13 +59,13 @@ impl fmt::Display for Fault {
 
 impl From<OwnershipError> for Fault {
     fn from(error: OwnershipError) -> Self {
-        Self::Ownership(error)
+        Self::Memory(error.into())
     }
 }
 
 impl From<MapError> for Fault {
     fn from(error: MapError) -> Self {
-        Self::Tables(error)
+        Self::Memory(error.into())
     }
 }
 
