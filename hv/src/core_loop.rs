@@ -39,6 +39,11 @@ impl Resident {
         (self.who.vm * self.place.fronts.len() + self.who.index) as u32
     }
 
+    /// Whether its VM is still the one that it came with.
+    fn lives(&self) -> bool {
+        self.place.life.load(Ordering::Relaxed) == self.who.life
+    }
+
     /// Whether it has something to do.
     fn stirs(&self, tsc: u64) -> bool {
         self.place.runs() && (!self.front.mailbox.is_empty() || self.due.is_some_and(|due| due <= tsc))
@@ -102,8 +107,7 @@ impl Core {
         let tsc = cpu::tsc();
         let queue = &mut self.queue;
         self.residents.retain_mut(|resident| {
-            let stays = resident.place.life.load(Ordering::Relaxed) == resident.who.life;
-            if !stays {
+            if !resident.lives() {
                 queue.remove(resident.id());
                 return false;
             }
@@ -178,7 +182,9 @@ impl Core {
     /// Its turn, if it still lives here and its VM runs. Answers when its timer is due.
     fn visit(&mut self, resident: &Resident, until: Option<u64>) -> Option<u64> {
         let home = resident.place.vm.try_read();
-        let vm = home.as_deref().and_then(Option::as_deref).filter(|_| resident.place.runs());
+        // The life changes under the write lock only.
+        let lives = resident.lives() && resident.place.runs();
+        let vm = home.as_deref().and_then(Option::as_deref).filter(|_| lives);
         let Some((vm, body)) = vm.and_then(|vm| Some((vm, vm.bodies.get(resident.who.index)?))) else {
             self.queue.sleep(resident.id());
             return None;

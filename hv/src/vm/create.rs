@@ -151,8 +151,10 @@ pub fn create(machine: &Machine, wanted: &Wanted) -> Result<usize, Fault> {
 pub fn move_in(vm: Pooled<Vm>, wanted: &Wanted, mut claims: Claims<'_>) {
     let (id, place) = (vm.id, vm.place);
     place.set_class(wanted.class);
+    let mut home = place.vm.write();
     let life = place.life.fetch_add(1, Ordering::Relaxed) + 1;
-    *place.vm.write() = Some(vm);
+    *home = Some(vm);
+    drop(home);
     place.set_state(VmState::CREATED);
     claims.memory.clear();
     for (index, core) in core::mem::take(&mut claims.cores).into_iter().enumerate() {
