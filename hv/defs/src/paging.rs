@@ -198,7 +198,7 @@ pub fn unmap(memory: &mut impl TableMemory, root: u64, virt: u64, len: u64) {
                 break;
             }
             if is_page {
-                if at % step == 0 && end - at >= step {
+                if at.is_multiple_of(step) && end - at >= step {
                     memory.write(table, index(at, level), 0);
                 }
                 break;

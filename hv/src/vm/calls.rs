@@ -122,16 +122,7 @@ impl Caller<'_> {
         };
         let wanted = read(&manifest, limits).map_err(Fault::Manifest);
         let created = wanted.and_then(|wanted| create::create(self.machine, &wanted));
-        created.map(|id| id as i64).map_err(|fault| {
-            let len = manifest.name.iter().position(|&byte| byte == 0).unwrap_or(manifest.name.len());
-            let name = core::str::from_utf8(&manifest.name[..len]).unwrap_or("?");
-            event!(Error, "vm.refused", vm = name, what = fault);
-            match fault {
-                Fault::Manifest(Refusal::TooLarge { .. }) | Fault::Memory(_) | Fault::Full => Status::NO_ROOM,
-                Fault::NoPage(_) => Status::BAD_ADDRESS,
-                _ => Status::BAD_ARGUMENT,
-            }
-        })
+        created.map(i64::from).map_err(|fault| refused(&manifest, &fault))
     }
 
     fn start(&self, vm: u64, address: u64) -> Outcome {
@@ -194,6 +185,18 @@ fn with(vm: u64, act: impl FnOnce(&Vm) -> Outcome) -> Outcome {
     }
 }
 
+/// Says why in the log, and the status for it.
+fn refused(manifest: &VmManifest, fault: &Fault) -> Status {
+    let len = manifest.name.iter().position(|&byte| byte == 0).unwrap_or(manifest.name.len());
+    let name = core::str::from_utf8(&manifest.name[..len]).unwrap_or("?");
+    event!(Error, "vm.refused", vm = name, what = fault);
+    match fault {
+        Fault::Manifest(Refusal::TooLarge { .. }) | Fault::Memory(_) | Fault::Full => Status::NO_ROOM,
+        Fault::NoPage(_) => Status::BAD_ADDRESS,
+        _ => Status::BAD_ARGUMENT,
+    }
+}
+
 /// The answer is in the slot: the vCPU looks for itself.
 fn complete(vm: u64, vcpu: u64) -> Outcome {
     let fronts = &guest(vm)?.fronts;
@@ -207,7 +210,9 @@ fn pin(vm: u64, pin: u64, level: u64) -> Outcome {
     let pin = pin.ok_or(Status::BAD_ARGUMENT)?;
     with(vm, |vm| {
         let message = vm.ioapic.lock().set_pin(pin, level == 1);
-        message.into_iter().for_each(|message| vm.deliver(None, message));
+        if let Some(message) = message {
+            vm.deliver(None, message);
+        }
         Ok(0)
     })
 }

@@ -121,7 +121,7 @@ impl Drop for Claims<'_> {
 ///
 /// # Errors
 /// [`Fault`]; then nothing has changed.
-pub fn create(machine: &Machine, wanted: &Wanted) -> Result<usize, Fault> {
+pub fn create(machine: &Machine, wanted: &Wanted) -> Result<u8, Fault> {
     let (id, place) = place::vacant().ok_or(Fault::Full)?;
     let manager = place::management();
     let manager = manager.as_deref().and_then(Option::as_deref).ok_or(Fault::Full)?;
@@ -144,7 +144,7 @@ pub fn create(machine: &Machine, wanted: &Wanted) -> Result<usize, Fault> {
         return Err(error.into());
     }
     move_in(vm, wanted, claims);
-    Ok(id)
+    Ok(id as u8)
 }
 
 /// The VM is there: who is to know it is told.
