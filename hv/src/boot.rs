@@ -5,7 +5,7 @@
 
 use crate::machine::{self, Machine};
 use crate::refusal::{refuse, refuse_machine, sentence};
-use crate::{core_loop, drill, event, idle, log, memory, panic, screen, smp, vm};
+use crate::{core_loop, devices, drill, event, idle, log, memory, panic, screen, smp, vm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
 use hv_abi::memory::{MemoryKind, PhysRange};
@@ -76,7 +76,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
 
     let cpus = platform.cpus.len().clamp(1, MAX_CPUS);
     let apic = LocalApic::choose(&features, platform.local_apic);
-    let own = memory::take(boot, &features, cpus, platform.local_apic).unwrap_or_else(|fault| {
+    let tables = devices::find(boot);
+    let own = memory::take(boot, &features, cpus, platform.local_apic, &tables).unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't set up its own memory: {fault}."));
         refuse(boot.door, &what, "Please report this with the machine's model.");
     });
@@ -123,6 +124,7 @@ extern "C" fn start() -> ! {
     };
     machine.apic_khz.store(apic_khz, Ordering::Relaxed);
     event!(Info, "hv.apic", id = machine.apic.id(), khz = apic_khz, x2apic = machine.apic == LocalApic::X2);
+    devices::adopt(machine.apic.id());
     smp::start_others(machine);
     event!(Info, "hv.cpus", online = percpu::online(), vendor = machine.features.vendor);
     for (range, owner) in machine.memory.lock().ranges() {

@@ -12,6 +12,7 @@
 mod arena;
 mod boot;
 mod core_loop;
+mod devices;
 mod drill;
 mod idle;
 mod inbox;

@@ -57,15 +57,22 @@ const REAL_MODE: PhysRange = PhysRange::new(PAGE_SIZE, (1 << 20) - PAGE_SIZE);
 /// Below this, because a starting CPU loads its page tables from 32-bit code.
 const LOW: PhysRange = PhysRange::new(1 << 20, (1 << 32) - (1 << 20));
 
-/// Claims hv's memory and builds its page tables; they are not used yet.
+/// Claims hv's memory and builds its page tables; they are not used yet. `messages` are the pages with
+/// the devices' message tables.
 ///
 /// # Errors
 /// [`Fault`].
-pub fn take(boot: &BootInfo, features: &Features, cpus: usize, local_apic: u64) -> Result<OwnMemory, Fault> {
+pub fn take(
+    boot: &BootInfo,
+    features: &Features,
+    cpus: usize,
+    local_apic: u64,
+    messages: &[PhysRange],
+) -> Result<OwnMemory, Fault> {
     let largest = if features.bits.gib_pages { PageSize::OneGib } else { PageSize::TwoMib };
     let mut owners = OwnershipMap::new(&boot.memory)?;
     let start_page = owners.claim(PAGE_SIZE, PAGE_SIZE, REAL_MODE, Owner::Hypervisor)?;
-    let own = layout::own_memory(&boot.memory, largest, cpus);
+    let own = layout::own_memory(&boot.memory, largest, cpus, messages.len());
     let pool = owners.claim(own.next_multiple_of(PAGE_SIZE), PAGE_SIZE, LOW, Owner::Hypervisor)?;
     let mut frames = Frames::new(pool);
 
@@ -74,7 +81,7 @@ pub fn take(boot: &BootInfo, features: &Features, cpus: usize, local_apic: u64) 
     let mappings = layout::direct_map(&boot.memory, boot.image, largest)
         .chain(image(boot.image))
         .chain(stack_mappings(cpus, stacks))
-        .chain(devices(boot, local_apic));
+        .chain(devices(boot, local_apic, messages));
     // SAFETY: the pool was claimed for hv alone; the direct map holds it, now and in `mappings`.
     let space = unsafe { AddressSpace::build(&mut frames, mappings)? };
     let start = Mapping {
@@ -125,11 +132,11 @@ fn stack_mappings(cpus: usize, frames: PhysRange) -> impl Iterator<Item = Mappin
     })
 }
 
-/// The local APIC's page and the framebuffer, where the direct map would have them.
-fn devices(boot: &BootInfo, local_apic: u64) -> impl Iterator<Item = Mapping> {
+/// The local APIC's page, the framebuffer and message tables, where the direct map would have them.
+fn devices(boot: &BootInfo, local_apic: u64, messages: &[PhysRange]) -> impl Iterator<Item = Mapping> {
     let screen = boot.framebuffer.usable().map(|screen| screen.range);
     let apic = PhysRange::new(local_apic, PAGE_SIZE);
-    [Some(apic), screen].into_iter().flatten().map(|range| {
+    [apic].into_iter().chain(screen).chain(messages.iter().copied()).map(|range| {
         let base = range.base / PAGE_SIZE * PAGE_SIZE;
         Mapping {
             virt: DIRECT_MAP + base,

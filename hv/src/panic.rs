@@ -1,7 +1,7 @@
 //! hv is at fault: an epitaph, the other CPUs stopped, and after ten seconds a restart.
 
 use crate::refusal::sentence;
-use crate::{event, log, machine, screen};
+use crate::{devices, event, log, machine, screen};
 use core::arch::asm;
 use core::fmt::Display;
 use core::panic::PanicInfo;
@@ -71,13 +71,14 @@ pub fn on_trap(frame: &TrapFrame) {
     });
 }
 
-/// An interrupt: hv's own, or one that the firmware left on, which is answered and told.
+/// An interrupt: hv's own, a device's, or one that the firmware left on, which is answered and told.
 fn interrupt(vector: u64) {
     if vector == u64::from(SPURIOUS_VECTOR) {
         return;
     }
     // The timer and a kick have done their work by ending a guest's turn or a core's sleep.
-    if vector != u64::from(TIMER_VECTOR) && vector != u64::from(KICK_VECTOR) {
+    let own = [TIMER_VECTOR, KICK_VECTOR].map(u64::from).contains(&vector);
+    if !own && !devices::interrupt(vector) {
         event!(Warn, "hv.interrupt", unexpected = vector);
     }
     if let Some(machine) = machine::get() {

@@ -13,6 +13,7 @@ pub mod apic;
 pub mod cpu;
 pub mod guest_ram;
 pub mod memory_types;
+pub mod pci;
 pub mod percpu;
 pub mod power;
 pub mod smp;

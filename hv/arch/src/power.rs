@@ -1,6 +1,6 @@
-//! Restarting the machine.
+//! Restarting the machine, and switching it off.
 
-use hv_core::acpi::Reset;
+use hv_core::acpi::{PowerOff, Reset};
 use x86_64::instructions::port::Port;
 use x86_64::structures::DescriptorTablePointer;
 
@@ -28,7 +28,27 @@ pub fn restart(reset: Option<Reset>) -> ! {
     }
 }
 
+/// Switches the machine off. It may take a moment, so this returns; it also does where it has no effect.
+pub fn off(how: PowerOff) {
+    match how {
+        PowerOff::Pm1(registers) => {
+            // Both registers have the type before either says go (ACPI 6.5, 16.1.7).
+            for go in [false, true] {
+                for (port, sleep_type) in registers.into_iter().flatten() {
+                    let mut register = Port::<u16>::new(port);
+                    // SAFETY: ACPI's register for this; what else it holds stays.
+                    unsafe {
+                        let now = register.read();
+                        register.write(PowerOff::pm1(now, sleep_type, go));
+                    }
+                }
+            }
+        }
+        PowerOff::Sleep(port, sleep_type) => write(port, PowerOff::sleep(sleep_type)),
+    }
+}
+
 fn write(port: u16, value: u8) {
-    // SAFETY: the ports restart the machine, and that is what is wanted here.
+    // SAFETY: the ports restart the machine or switch it off, and that is what is wanted here.
     unsafe { Port::<u8>::new(port).write(value) }
 }

@@ -1,8 +1,13 @@
-//! The few ACPI tables hv needs: which CPUs there are, where the PM timer is, how to reset.
+//! The few ACPI tables hv needs: which CPUs there are, where the PM timer is, how to reset and to
+//! switch off.
 //! ACPI specification 6.5, chapter 5.2.
 //!
 //! Everything read here was written by firmware: lengths are bounded, checksums checked, and a
 //! table that breaks the rules is refused by name.
+
+mod power;
+
+pub use power::PowerOff;
 
 use core::fmt;
 use heapless::Vec;
@@ -87,6 +92,8 @@ pub struct Platform {
     pub pm_timer: Option<(u16, u32)>,
     /// The reset register, if it has one.
     pub reset: Option<Reset>,
+    /// How it is switched off, if the tables say so.
+    pub power_off: Option<PowerOff>,
 }
 
 /// Reads the tables under the root pointer at `rsdp`.
@@ -95,8 +102,14 @@ pub struct Platform {
 /// [`Fault`], when there is no root pointer, no MADT, or a table on the way is broken. A broken
 /// FADT costs only what it would have told.
 pub fn read(memory: &impl PhysicalMemory, rsdp: u64) -> Result<Platform, Fault> {
-    let mut platform =
-        Platform { cpus: Vec::new(), cpus_left_out: 0, local_apic: 0, pm_timer: None, reset: None };
+    let mut platform = Platform {
+        cpus: Vec::new(),
+        cpus_left_out: 0,
+        local_apic: 0,
+        pm_timer: None,
+        reset: None,
+        power_off: None,
+    };
     let mut madt = Err(Fault::Missing(Name(*b"APIC")));
     for address in tables(memory, rsdp)? {
         let mut name = [0; 4];
@@ -222,21 +235,30 @@ fn read_fadt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform
     const NAME: Name = Name(*b"FACP");
     const FLAG_TIMER_32_BITS: u32 = 1 << 8;
     const FLAG_RESET: u32 = 1 << 10;
-    let len = checked(memory, address, NAME)?.min(244);
-    let mut table = [0; 244];
+    let len = checked(memory, address, NAME)?.min(FADT as u64);
+    let mut table = [0; FADT];
     if !memory.read(address, &mut table[..len as usize]) {
         return Err(Fault::Unreadable(NAME));
     }
     let flags = u32_at(&table, 112);
-    let timer = match u32_at(&table, 76) {
-        0 => Some(register(&table, 208)).filter(|timer| timer.is_port).map_or(0, |timer| timer.address),
-        port => u64::from(port),
-    };
     let width = if flags & FLAG_TIMER_32_BITS == 0 { 24 } else { 32 };
-    platform.pm_timer = u16::try_from(timer).ok().filter(|&port| port != 0).map(|port| (port, width));
+    platform.pm_timer = port(&table, 76, 208).map(|port| (port, width));
     let reset = Reset { register: register(&table, 116), value: table[128] };
     platform.reset = (flags & FLAG_RESET != 0 && reset.register.address != 0).then_some(reset);
+    platform.power_off = power::read(memory, &table);
     Ok(())
+}
+
+/// Bytes of the FADT that are read: to the sleep control register's end.
+const FADT: usize = 256;
+
+/// The I/O port of a register block: its 32-bit field, or the later one that has an address space.
+fn port(fadt: &[u8], at: usize, extended: usize) -> Option<u16> {
+    let address = match u32_at(fadt, at) {
+        0 => Some(register(fadt, extended)).filter(|block| block.is_port)?.address,
+        port => u64::from(port),
+    };
+    u16::try_from(address).ok().filter(|&port| port != 0)
 }
 
 fn register(table: &[u8], at: usize) -> Register {

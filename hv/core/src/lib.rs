@@ -21,6 +21,7 @@ pub mod memory;
 pub mod msi;
 pub mod mtrr;
 pub mod options;
+pub mod pci;
 pub mod pm_timer;
 pub mod policy;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub mod sched;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod vcpu;
+pub mod vectors;
 pub mod vioapic;
 pub mod virtualization;
 pub mod vlapic;

@@ -25,6 +25,23 @@ pub fn decode(address: u64, data: u32) -> Option<Message> {
     Some(message)
 }
 
+/// What a device writes to interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Where; below 4 GiB.
+    pub address: u32,
+    /// What.
+    pub data: u32,
+}
+
+/// What a device of the machine has to write for `vector` to reach the CPU with that APIC ID, on an
+/// edge. `None`: an ID that a write has no room for; only with interrupt remapping it would be reached.
+pub fn encode(apic_id: u32, vector: u8) -> Option<Write> {
+    // 255 would be every CPU.
+    let id = u8::try_from(apic_id).ok().filter(|&id| id != 0xff)?;
+    Some(Write { address: 0xfee0_0000 | u32::from(id) << 12, data: u32::from(vector) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +74,17 @@ mod tests {
             let got = decode(address, data).map(|m| (m.destination, m.mode, m.vector, m.trigger));
             assert_eq!(got, want, "{name}");
         }
+    }
+
+    #[test]
+    fn what_hv_has_devices_write_reaches_the_cpu_meant() {
+        for id in [0, 1, 0xfe] {
+            let Write { address, data } = encode(id, 0x41).expect("an ID that fits");
+            let message = decode(address.into(), data).expect("a message");
+            let got = (message.destination, message.mode, message.vector, message.trigger);
+            assert_eq!(got, (Physical(id), Fixed, 0x41, Edge));
+        }
+        assert_eq!(encode(0xff, 0x41), None);
+        assert_eq!(encode(0x100, 0x41), None);
     }
 }

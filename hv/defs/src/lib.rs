@@ -13,4 +13,5 @@ pub mod cpuid;
 pub mod kvm;
 pub mod msr;
 pub mod paging;
+pub mod pci;
 pub mod svm;

@@ -5,8 +5,8 @@ use super::leave::leave;
 use super::place::{self, MANAGEMENT, Place};
 use super::pool::Pooled;
 use super::{Vm, end, events};
-use crate::event;
 use crate::machine::Machine;
+use crate::{devices, event};
 use core::sync::atomic::Ordering;
 use hv_abi::hypercall::{Call, Status};
 use hv_abi::manifest::{self, StartMode, StartState, VmManifest};
@@ -19,7 +19,7 @@ use hv_core::memory::Owner;
 use hv_core::msi;
 use hv_core::sched::Class;
 use spin::{Mutex, RwLockReadGuard};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 /// The management VM's vCPU that calls.
 pub struct Caller<'a> {
@@ -102,7 +102,23 @@ impl Caller<'_> {
                 self.machine.wall.store(first.wrapping_sub(now), Ordering::Relaxed);
                 Ok(0)
             }
+            Call::DEV_INFO => {
+                let info = devices::info(first).ok_or(Status::NO_SUCH_THING)?;
+                self.write(second, &info)
+            }
+            Call::DEV_READ => devices::read(first, second, third).map(i64::from),
+            Call::DEV_WRITE => devices::write(first, second, third, fourth as u32).map(|()| 0),
+            Call::DEV_MAP => {
+                let (base, pieces) = devices::map(first, second)?;
+                self.vm.map_device(&pieces).map_err(|_| Status::NO_ROOM)?;
+                Ok(base.cast_signed())
+            }
+            Call::DEV_BIND => devices::bind(first, second, third).map(|()| 0),
             Call::POWER_RESTART => power::restart(self.machine.platform.reset),
+            Call::POWER_OFF => {
+                power::off(self.machine.platform.power_off.ok_or(Status::UNSUPPORTED)?);
+                Ok(0)
+            }
             _ => Err(Status::UNSUPPORTED),
         }
     }
@@ -110,6 +126,10 @@ impl Caller<'_> {
     fn read<T: FromBytes + IntoBytes>(&self, address: u64) -> Result<T, Status> {
         let mut value = T::new_zeroed();
         if self.vm.ram.read(address, value.as_mut_bytes()) { Ok(value) } else { Err(Status::BAD_ADDRESS) }
+    }
+
+    fn write<T: IntoBytes + Immutable>(&self, address: u64, value: &T) -> Outcome {
+        if self.vm.ram.write(address, value.as_bytes()) { Ok(0) } else { Err(Status::BAD_ADDRESS) }
     }
 
     fn create(&self, address: u64) -> Outcome {
@@ -174,7 +194,7 @@ impl Caller<'_> {
             status.reason[..len].copy_from_slice(&text.as_bytes()[..len]);
             status.reason_len = len as u32;
         }
-        if self.vm.ram.write(address, status.as_bytes()) { Ok(0) } else { Err(Status::BAD_ADDRESS) }
+        self.write(address, &status)
     }
 }
 

@@ -319,20 +319,24 @@ impl Vm {
 
     /// Maps another VM's RAM where it is.
     fn map_windows(&self, ram: &GuestRam) -> Result<(), MapError> {
-        let mut nested = self.nested.lock();
-        let (space, frames) = &mut *nested;
-        ram.pieces().try_for_each(|piece| {
-            let host = piece.host;
-            let mapping = Mapping {
-                virt: host.base,
-                phys: host.base,
-                len: host.len,
-                rights: Rights::Guest,
-                largest: PageSize::TwoMib,
-            };
-            // SAFETY: the frames are hv's own; these tables are changed under this lock only.
-            unsafe { space.map(frames, mapping) }
-        })
+        ram.pieces().try_for_each(|piece| self.map_where_it_is(piece.host))
+    }
+
+    /// Maps parts of a device where they are; what was mapped before stays.
+    ///
+    /// # Errors
+    /// [`MapError`]: there are no tables left.
+    pub fn map_device(&self, parts: &[PhysRange]) -> Result<(), MapError> {
+        let mapped = |part: &PhysRange| self.nested.lock().0.translate(part.base).is_some();
+        parts.iter().filter(|part| !mapped(part)).try_for_each(|part| self.map_where_it_is(*part))
+    }
+
+    fn map_where_it_is(&self, range: PhysRange) -> Result<(), MapError> {
+        let (virt, phys, len) = (range.base, range.base, range.len);
+        let mapping = Mapping { virt, phys, len, rights: Rights::Guest, largest: PageSize::TwoMib };
+        let (space, frames) = &mut *self.nested.lock();
+        // SAFETY: the frames are hv's own; these tables are changed under this lock only.
+        unsafe { space.map(frames, mapping) }
     }
 
     /// Takes that away. Its vCPUs forget it at their next turn.

@@ -1,10 +1,11 @@
 //! The management VM: hv cuts it by itself, from the program in the payload.
 
 use super::create::{Claims, Cut, Fault, move_in};
+use super::events;
 use super::place::{self, MANAGEMENT};
 use super::pool::pointer;
-use crate::event;
 use crate::machine::Machine;
+use crate::{devices, event};
 use hv_abi::boot::DIRECT_MAP;
 use hv_abi::ioreq::NO_EVENT;
 use hv_abi::manifest::{self, GRANULE, MAX_VCPUS, StartMode, StartState};
@@ -68,6 +69,7 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
     let vm = cut.cut(&mut claims)?;
     vm.reset(&state);
     event!(Info, "vm.start", vm = vm.name, cpus = cpus);
+    devices::on_event(events::set);
     move_in(vm, &wanted, claims);
     // It was just created.
     let _ = place.step(Step::Start);

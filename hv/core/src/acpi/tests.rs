@@ -43,12 +43,20 @@ fn madt(entries: &[&[u8]]) -> StdVec<u8> {
 }
 
 fn fadt() -> StdVec<u8> {
-    let mut body = std::vec![0; 244 - 36];
+    fadt_with(&[])
+}
+
+/// A FADT with 32-bit fields set besides.
+fn fadt_with(fields: &[(usize, u32)]) -> StdVec<u8> {
+    let mut body = std::vec![0; 268 - 36];
     body[76 - 36..80 - 36].copy_from_slice(&0x608_u32.to_le_bytes());
     body[112 - 36..116 - 36].copy_from_slice(&(1_u32 << 10 | 1 << 8).to_le_bytes());
     body[116 - 36] = 1;
     body[120 - 36..128 - 36].copy_from_slice(&0xcf9_u64.to_le_bytes());
     body[128 - 36] = 0x0f;
+    for (at, value) in fields {
+        body[at - 36..at - 32].copy_from_slice(&value.to_le_bytes());
+    }
     table(*b"FACP", &body)
 }
 
@@ -127,4 +135,81 @@ fn any_bent_byte_is_survived() {
             let _ = read(&bent, BASE);
         }
     }
+}
+
+/// As QEMU's pc and q35 have it.
+const S5: &[u8] = b"\x08_S5_\x12\x06\x04\x00\x00\x00\x00";
+
+/// How a machine is switched off whose DSDT has `aml` after `before` other bytes.
+fn power_off(before: usize, aml: &[u8], fields: &[(usize, u32)]) -> Option<PowerOff> {
+    let dsdt = table(*b"DSDT", &[&std::vec![0x5f; before], aml].concat());
+    // Root pointer and XSDT have 64 + 36 + 2 * 8 bytes, the MADT 52.
+    let at = BASE + 64 + 52 + 52 + 268;
+    let mut fields = fields.to_vec();
+    fields.push((40, at as u32));
+    let mut board = board(2, &[madt(&[CPU_0]), fadt_with(&fields)]);
+    assert_eq!(board.0.len() as u64, at - BASE);
+    board.0.extend_from_slice(&dsdt);
+    read(&board, BASE).expect("sound tables").power_off
+}
+
+#[test]
+fn the_way_to_switch_off_is_found_in_each_of_its_forms() {
+    let pm1 = &[(64, 0x604)];
+    let want = Some(PowerOff::Pm1([Some((0x604, 0)), None]));
+    for before in 0..100 {
+        assert_eq!(power_off(before, S5, pm1), want, "{before}");
+    }
+    // With a root prefix; words; a length of two bytes.
+    let aml: [&[u8]; 3] = [
+        b"\x08\\_S5_\x12\x06\x04\x00\x00\x00\x00",
+        b"\x08_S5_\x12\x0a\x02\x0b\x00\x00\x0c\x00\x00\x00\x00",
+        b"\x08_S5_\x12\x46\x00\x02\x0a\x00\x00",
+    ];
+    for aml in aml {
+        assert_eq!(power_off(3, aml, pm1), want, "{aml:x?}");
+    }
+    let both = power_off(0, b"\x08_S5_\x12\x08\x04\x0a\x05\x0a\x06\x00\x00", &[(64, 0x404), (68, 0x804)]);
+    assert_eq!(both, Some(PowerOff::Pm1([Some((0x404, 5)), Some((0x804, 6))])));
+    let extended = power_off(0, S5, &[(172, 1), (176, 0x1804)]);
+    assert_eq!(extended, Some(PowerOff::Pm1([Some((0x1804, 0)), None])));
+    let reduced =
+        power_off(0, b"\x08_S5_\x12\x04\x02\x0a\x05\x00", &[(112, 1 << 20), (244, 1), (248, 0x3c0)]);
+    assert_eq!(reduced, Some(PowerOff::Sleep(0x3c0, 5)));
+}
+
+#[test]
+fn what_is_not_plainly_there_is_no_way_to_switch_off() {
+    let pm1: &[(usize, u32)] = &[(64, 0x604)];
+    let aml: [&[u8]; 9] = [
+        b"",
+        b"_S5_",
+        b"\x08_S4_\x12\x06\x04\x00\x00\x00\x00",
+        b"\x08_S5_\x12",
+        b"\x08_S5_\x12\x03\x01\x00\x00",
+        b"\x08_S5_\x12\xc3\x00",
+        b"\x08_S5_\x12\x06\x04\x0a\x08\x00\x00",
+        b"\x08_S5_\x12\x06\x04\x0b\x00\x01\x00",
+        b"\x14_S5_\x12\x06\x04\x00\x00\x00\x00",
+    ];
+    for aml in aml {
+        assert_eq!(power_off(7, aml, pm1), None, "{aml:x?}");
+    }
+    let fields: [&[(usize, u32)]; 5] = [
+        &[],
+        &[(64, 0x1_0604)],
+        &[(172, 0), (176, 0x1804)],
+        &[(64, 0x604), (112, 1 << 20), (244, 0), (248, 0xfeb0_0200)],
+        &[(64, 0x604), (140, 0x7fff_ffff)],
+    ];
+    for fields in fields {
+        assert_eq!(power_off(0, S5, fields), None, "{fields:x?}");
+    }
+}
+
+#[test]
+fn the_registers_keep_what_is_not_about_sleep() {
+    assert_eq!(PowerOff::pm1(0x0001, 5, false), 0x1401);
+    assert_eq!(PowerOff::pm1(0xffff, 5, true), 0xf7ff);
+    assert_eq!(PowerOff::sleep(5), 0x34);
 }

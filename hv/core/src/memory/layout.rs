@@ -77,13 +77,14 @@ fn without(range: PhysRange, hole: PhysRange) -> impl Iterator<Item = PhysRange>
 }
 
 /// Bytes of memory hv takes for itself: page tables for `memory` and everything else it maps, the
-/// stacks of `cpus` CPUs.
-pub fn own_memory(memory: &MemoryMap, largest: PageSize, cpus: usize) -> u64 {
+/// stacks of `cpus` CPUs; `places` are pages of devices that it maps somewhere.
+pub fn own_memory(memory: &MemoryMap, largest: PageSize, cpus: usize, places: usize) -> u64 {
     let ram = memory.regions().iter().filter(|region| region.kind != MemoryKind::RESERVED);
     // A region may fall into two around the image, and each part has ragged ends of its own.
-    let tables: u64 = ram.map(|region| 2 * tables_needed(region.range.len, largest)).sum();
+    let tables_of_ram: u64 = ram.map(|region| 2 * tables_needed(region.range.len, largest)).sum();
     let stacks = cpus as u64 * STACK_PAGES + tables_needed(cpus as u64 * SLOT, PageSize::FourKib);
-    (tables + OTHER_TABLES) * TABLE_SIZE + (stacks + VM_PAGES + cpus as u64 * CPU_PAGES) * PAGE_SIZE
+    let tables = tables_of_ram + places as u64 * tables_needed(PAGE_SIZE, PageSize::FourKib) + OTHER_TABLES;
+    tables * TABLE_SIZE + (stacks + VM_PAGES + cpus as u64 * CPU_PAGES) * PAGE_SIZE
 }
 
 /// Tables for hv's image, the devices it drives, the root, and the page that other CPUs start in.
