@@ -4,7 +4,9 @@
 //! virtual clock and of the time stamp counter (QEMU, "TCG Instruction Counting"), so a figure says
 //! the same on every computer, however busy. Each is measured twice, and a difference is a failure.
 
+mod coverage;
 mod exits;
+mod robust;
 
 use crate::image::{self, Built, HV_MEMORY_MAX};
 use crate::progress::{self, Step};
@@ -39,6 +41,10 @@ enum What {
     Boot,
     /// What it costs a guest to be interrupted by hv, beside KVM and Xen.
     Exits,
+    /// That guests which do anything at all break nothing.
+    Robust,
+    /// How many lines of hv/core its tests reach.
+    Coverage,
 }
 
 /// One line of the table.
@@ -62,17 +68,27 @@ impl Row {
 /// When a box does not come up, a figure differs from run to run, or a promise is broken.
 pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let workspace = Workspace::find()?;
+    let wanted = |what| arguments.what.is_none_or(|asked| asked == what);
+    if wanted(What::Robust) {
+        robust::measure(&workspace)?;
+    }
+    if wanted(What::Coverage) {
+        coverage::measure(&workspace, arguments.what.is_some())?;
+    }
+    if matches!(arguments.what, Some(What::Robust | What::Coverage)) {
+        return Ok(());
+    }
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
     let built = image::build(&workspace, &toolbox)?;
     let mut rows = Vec::new();
-    if matches!(arguments.what, None | Some(What::Boot)) {
+    if wanted(What::Boot) {
         for door in Door::ALL {
             rows.push(boot(door, &built.artifacts)?);
         }
     }
     rows.extend(sizes(&built));
     print(&rows);
-    if matches!(arguments.what, None | Some(What::Exits)) {
+    if wanted(What::Exits) {
         exits::measure(&workspace, &toolbox)?;
     }
     let broken: Vec<&str> = rows.iter().filter(|row| !row.kept()).map(|row| row.name.as_str()).collect();

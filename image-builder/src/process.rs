@@ -16,6 +16,13 @@ pub fn host(program: impl AsRef<OsStr>) -> Command {
     without(program, is_outer_cargos)
 }
 
+/// The host's cargo, in the checkout at `root`: the one that started us, if one did.
+pub fn cargo(root: &Path) -> Command {
+    let mut command = host(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).stdin(Stdio::null());
+    command
+}
+
 /// A command that knows nothing of any Rust toolchain, nor of settings made for the host's builds.
 /// For the bare-metal toolchain, which may be another one.
 pub fn bare(program: impl AsRef<OsStr>) -> Command {

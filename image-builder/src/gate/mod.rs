@@ -3,7 +3,7 @@
 //! Every step runs, whatever failed before, so that one run shows everything; the very last line
 //! of output is `N passed, N failed`.
 
-mod sources;
+pub(crate) mod sources;
 mod steps;
 mod tally;
 

@@ -72,14 +72,14 @@ fn misplaced_unsafe(source: &Source) -> Vec<String> {
 }
 
 /// Hypervisor code, without its tests.
-fn is_hypervisor(path: &Path) -> bool {
+pub fn is_hypervisor(path: &Path) -> bool {
     const TESTS: [&str; 3] = ["tests", "tests.rs", "testkit.rs"];
     let test = path.components().any(|part| TESTS.iter().any(|name| part.as_os_str() == *name));
     !test && HYPERVISOR.iter().any(|place| path.starts_with(place))
 }
 
 /// The text before its tests, which are always the last module of a file.
-fn without_tests(text: &str) -> &str {
+pub fn without_tests(text: &str) -> &str {
     text.find("\n#[cfg(test)]\nmod tests {").map_or(text, |at| &text[..at])
 }
 

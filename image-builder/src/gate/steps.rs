@@ -103,11 +103,8 @@ impl Steps<'_> {
         Builder::new(self.workspace, self.toolbox).library("ui", Target::Vm).map(|()| String::new())
     }
 
-    /// The host's cargo: the one that started us, if one did.
     fn cargo(&self) -> Command {
-        let mut command = process::host(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.current_dir(self.workspace.root()).stdin(Stdio::null());
-        command
+        process::cargo(self.workspace.root())
     }
 
     fn quiet(&self, arguments: &[&str], remedy: &str) -> Result<String> {

@@ -17,6 +17,12 @@ impl<C: VirtualCpu, M: GuestMemory> Run<'_, '_, C, M> {
             // The guest has changed the instruction since the CPU stopped at it: try that one.
             return Ok(Step::Done);
         }
+        // Before anything is done: segment and vector registers.
+        let foreign =
+            |at| self.code().op_kind(at) == OpKind::Register && !self.code().op_register(at).is_gpr();
+        if (0..self.code().op_count()).any(foreign) {
+            return Err(self.unsupported());
+        }
         match self.code().mnemonic() {
             Mnemonic::Mov | Mnemonic::Movnti | Mnemonic::Movzx => {
                 let value = self.read(1, Intent::Read)?;

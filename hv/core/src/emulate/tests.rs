@@ -196,6 +196,7 @@ fn what_is_not_known_is_named_and_changes_nothing() {
         assert_eq!(std::format!("{bytes}").len(), 30);
         assert_eq!(bench.rip(), CODE);
     }
+    assert!(bench.accesses.is_empty(), "a device was read for an instruction that nobody finishes");
     // What does not decode: prefixes without end, AVX.
     assert!(matches!(bench.run(&[0x66; 15]), Step::Unsupported(_)));
     let code = bench.cpu.segment(SegmentName::Ss);

@@ -183,8 +183,9 @@ impl Paging {
         let low = if last && level > 1 { (1 << (12 + 9 * (level - 1))) - (1 << 13) } else { 0 };
         let no_execute = if self.efer & efer::NO_EXECUTE_ENABLE == 0 { NO_EXECUTE } else { 0 };
         match (levels, level) {
-            // PSE-36: bits 13 to 20 are address bits 32 to 39, bit 21 is reserved.
-            (2, 2) if last => 1 << 21,
+            // PSE-36: bits 13 to 20 are address bits 32 to 39, as far as there are such; bit 21 is
+            // reserved. SDM 3, 4.3.
+            (2, 2) if last => (1 << 22) - (1 << (if address_bits < 40 { address_bits } else { 40 } - 19)),
             (2, _) => 0,
             (3, 3) => high | 0xfff0_0000_0000_01e6,
             (3, _) => high | low | no_execute | 0x7ff0_0000_0000_0000,

@@ -86,6 +86,14 @@ pub const fn visible_efer(real: u64) -> u64 {
     real & !efer::SVM_ENABLE
 }
 
+/// An address that the CPU has to be able to jump to, or to add to. APM 2, 5.3.1; guests have no LA57.
+///
+/// # Errors
+/// Bits 63 to 47 are not all the same.
+pub const fn check_address(new: u64) -> Result<u64, GeneralProtection> {
+    accept(new, (new << 16).cast_signed() >> 16 != new.cast_signed())
+}
+
 /// PAT: eight memory types. SDM 3, 12.12.2; APM 2, 7.8.1.
 ///
 /// # Errors
@@ -124,7 +132,7 @@ impl Policy {
         accept(new | now.efer & efer::LONG_MODE_ACTIVE, refused)
     }
 
-    /// What a register of [`super::msr::Action::Checked`] becomes.
+    /// What a register becomes that an MSR stands for.
     ///
     /// # Errors
     /// What the register's own rule refuses.
@@ -134,6 +142,11 @@ impl Policy {
             // LBR and BTF; on AMD also what the PB pins show. SDM 3, 18.4.1; APM 2, 13.1.1.6.
             Register::DebugCtl if matches!(self.vendor, Vendor::Amd) => accept(new, new & !0x3f != 0),
             Register::DebugCtl => accept(new, new & !3 != 0),
+            Register::Lstar | Register::Cstar | Register::KernelGsBase => check_address(new),
+            // AMD looks at the low halves only.
+            Register::SysenterEsp | Register::SysenterEip if !matches!(self.vendor, Vendor::Amd) => {
+                check_address(new)
+            }
             _ => Ok(new),
         }
     }

@@ -3,7 +3,7 @@
 use super::msrs::control_mode;
 use super::{Activity, StopReason, Vcpu, Verdict, World};
 use crate::cpu::{Event, Register, SegmentName, VirtualCpu, attributes, exception, gpr};
-use crate::emulate::{Mode, advance, advance_to, decode_control_move, fetch, length_of};
+use crate::emulate::{Mode, Target, advance, advance_to, decode_control_move, fetch, length_of};
 use crate::exit::{Access, ControlRegister, Exit};
 use crate::policy::cpuid::Dynamic;
 use crate::policy::{GeneralProtection, xcr};
@@ -178,10 +178,14 @@ impl Vcpu {
 
     /// Intercepted only on a CPU that has more than the guest is shown.
     fn write_cr4<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
+        const CR4: Target = Target::Control(ControlRegister::Cr4);
         let (bytes, mode) = (fetch(cpu, world), Mode::of(cpu));
         let decoded = bytes.ok().and_then(|(bytes, _)| decode_control_move(bytes.as_slice(), mode));
         // An instruction that is no longer there is tried again.
-        let Some(written) = decoded else { return Verdict::Resume };
+        let Some(written) = decoded.filter(|moved| moved.target == CR4 && moved.access == Access::Write)
+        else {
+            return Verdict::Resume;
+        };
         let value = self.gprs.0[written.gpr & 0xf];
         let value = if mode == Mode::Bits64 { value } else { value & 0xffff_ffff };
         match world.policy().check_cr4(value, &control_mode(cpu)) {

@@ -5,7 +5,7 @@ use crate::cpu::{Register, VirtualCpu, exception, gpr};
 use crate::exit::Access;
 use crate::kvmclock::{Place, TimeInfo, wall_clock};
 use crate::policy::GeneralProtection;
-use crate::policy::control::{Mode, visible_efer};
+use crate::policy::control::{Mode, check_address, visible_efer};
 use crate::policy::msr::{Action, Native};
 use crate::vlapic::{Client, Message, Now};
 
@@ -73,13 +73,14 @@ impl Vcpu {
         value: u64,
     ) -> Result<(), GeneralProtection> {
         match action {
-            Action::Native(Native::Register(register)) => cpu.set(register, value),
             Action::Native(Native::Base(name)) => {
-                let segment = cpu.segment(name);
-                cpu.set_segment(name, crate::cpu::Segment { base: value, ..segment });
+                let segment = crate::cpu::Segment { base: check_address(value)?, ..cpu.segment(name) };
+                cpu.set_segment(name, segment);
             }
             Action::Ignore(allowed) if value & !allowed == 0 => {}
-            Action::Checked(register) => cpu.set(register, world.policy().check(register, value)?),
+            Action::Native(Native::Register(register)) | Action::Checked(register) => {
+                cpu.set(register, world.policy().check(register, value)?);
+            }
             Action::Kept(slot) => {
                 let value = world.policy().keep(slot, value)?;
                 self.kept[slot as usize] = value;

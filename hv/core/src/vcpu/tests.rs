@@ -1,6 +1,9 @@
 //! A vCPU against the fakes: exits in, verdicts and registers out.
 
 extern crate std;
+
+mod privileged;
+
 use super::*;
 use crate::cpu::{Register, exception, gpr};
 use crate::exit::Access;

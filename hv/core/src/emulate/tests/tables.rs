@@ -160,6 +160,38 @@ fn rights_and_error_codes() {
     assert_eq!(nowhere.translate(&memory, 0, Read), Err(PageFault { address: 0, error }));
 }
 
+/// RAM of a VM whose addresses have 36 bits.
+struct Narrow(FakeMemory);
+
+impl GuestMemory for Narrow {
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        self.0.read(address, into)
+    }
+    fn write(&self, address: u64, from: &[u8]) -> bool {
+        self.0.write(address, from)
+    }
+    fn compare_exchange_u32(&self, address: u64, old: u32, new: u32) -> bool {
+        self.0.compare_exchange_u32(address, old, new)
+    }
+    fn compare_exchange_u64(&self, address: u64, old: u64, new: u64) -> bool {
+        self.0.compare_exchange_u64(address, old, new)
+    }
+    fn address_bits(&self) -> u32 {
+        36
+    }
+}
+
+#[test]
+fn a_large_page_of_32_bit_tables_lies_within_the_address_width() {
+    let memory = Narrow(FakeMemory::new(DEVICE as usize));
+    let paging = paging(cr4::PSE, 0, false);
+    chain(&memory.0, 0, 10, &[P | LARGE | 1 << 16]);
+    assert_eq!(paging.translate(&memory, 0, Read), Ok(8 << 32));
+    chain(&memory.0, 0, 10, &[P | LARGE | 1 << 17]);
+    let error = paging.translate(&memory, 0, Read).map_err(|fault| fault.error);
+    assert_eq!(error, Err(e::PRESENT | e::RESERVED));
+}
+
 #[test]
 #[rustfmt::skip]
 fn lengths() {

@@ -1,0 +1,119 @@
+//! The exit dispatcher against guests that do anything: any exit, with any registers, page tables,
+//! instructions, messages and answers. After each step everything is checked that must hold whatever
+//! a guest does (`check.rs`).
+//!
+//! A run is a row of VMs' lives, and each life follows from one number, its seed. A step that fails
+//! names the life and how to live it again. By environment: `HEARTH_FUZZ_STEPS`, `HEARTH_FUZZ_SEED`;
+//! `HEARTH_FUZZ_LIFE` lives that one life only.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod code;
+mod guest;
+mod host;
+mod machine;
+#[path = "../../src/random.rs"]
+mod random;
+mod world;
+
+use machine::{Tally, Vm};
+use random::Random;
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Instant;
+
+/// Exits when nobody says how many: some seconds without optimisation.
+const STEPS: u64 = 150_000;
+/// Most turns of a life, with an exit or without.
+const LIFE: u64 = 2000;
+
+/// Which step is being made; it says so when that step panics.
+struct Place {
+    life: u64,
+    step: u64,
+}
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Remembers what happened, for the case that it was wrong.
+fn note(what: fmt::Arguments<'_>) {
+    if std::env::var_os("HEARTH_FUZZ_LIFE").is_some() {
+        LAST.with_borrow_mut(|last| *last = what.to_string());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!(
+                "step {} of life {:#x} failed; next: HEARTH_FUZZ_LIFE={:#x} cargo test -p hv-core --test fuzz",
+                self.step, self.life, self.life
+            );
+            LAST.with_borrow(|last| println!("last exit: {last}"));
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let digits = text.strip_prefix("0x");
+    let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
+    Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+}
+
+fn live(life: u64, most: u64, tally: &mut Tally) {
+    let mut place = Place { life, step: 0 };
+    let mut vm = Vm::new(life);
+    tally.lives += 1;
+    while place.step < most {
+        place.step += 1;
+        if !vm.step(tally) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn no_guest_breaks_the_dispatcher() {
+    let mut tally = Tally::default();
+    if let Some(life) = number("HEARTH_FUZZ_LIFE") {
+        return live(life, LIFE, &mut tally);
+    }
+    let seed = number("HEARTH_FUZZ_SEED").unwrap_or(1);
+    let steps = number("HEARTH_FUZZ_STEPS").unwrap_or(STEPS);
+    let (started, mut seeds) = (Instant::now(), Random(seed));
+    while tally.steps < steps {
+        live(seeds.next(), LIFE.min(steps - tally.steps), &mut tally);
+    }
+    let rate = u128::from(tally.steps) * 1000 / started.elapsed().as_millis().max(1);
+    println!("fuzz seed={seed} steps={} lives={} steps_a_second={rate}", tally.steps, tally.lives);
+    println!("fuzz exits={:?} delivered={:?} again={}", tally.exits, tally.delivered, tally.again);
+    println!(
+        "fuzz accesses={:?} carried_out={} messages={} stops={:?} most={:?}",
+        tally.accesses, tally.carried_out, tally.messages, tally.stops, tally.most
+    );
+    if steps >= STEPS {
+        reached(&tally);
+    }
+}
+
+/// A fuzzer that no longer gets anywhere would find nothing for ever.
+fn reached(tally: &Tally) {
+    let all = |counts: &[u64]| counts.iter().all(|&count| count > 0);
+    assert!(all(&tally.exits), "an exit that was never taken: {:?}", tally.exits);
+    assert!(all(&tally.delivered), "an event that was never delivered: {:?}", tally.delivered);
+    assert!(all(&tally.stops), "a reason that ended no VM: {:?}", tally.stops);
+    let [accesses, later] = tally.accesses;
+    for (what, count, share) in [
+        ("accesses to devices", accesses, 20),
+        ("answers that came later", later, 100),
+        ("instructions carried out", tally.carried_out, 20),
+        ("messages", tally.messages, 100),
+        ("deliveries made again", tally.again, 500),
+    ] {
+        assert!(count > tally.steps / share, "only {count} {what}");
+    }
+}
