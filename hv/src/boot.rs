@@ -18,6 +18,7 @@ use hv_core::acpi::{self, PhysicalMemory};
 use hv_core::features::Features;
 use hv_core::memory::{Owner, layout};
 use hv_core::options::{KNOWN, Options};
+use hv_core::policy::cpuid::LEAF_XSAVE;
 use hv_core::policy::xcr;
 use hv_core::virtualization;
 use spin::Mutex;
@@ -85,7 +86,10 @@ pub fn take_over(boot: &BootInfo) -> ! {
     // SAFETY: the tables map hv's image, its stacks and the direct map, where all that is used
     // from here on lies. This function's frame is on the door's stack, which is in the direct map.
     unsafe { own.space.activate() };
-    let states = xcr::supported(features.xcr0);
+    let states = xcr::supported(features.xcr0, |state| {
+        let place = cpu::cpuid(LEAF_XSAVE, state);
+        place.eax.saturating_add(place.ebx)
+    });
     let kept = Kept::choose(&features, states);
     let machine = machine::set(Machine {
         features,

@@ -216,13 +216,13 @@ impl Core {
     fn play(&mut self, resident: &Resident, vm: &Vm, body: &mut Body, until: Option<u64>) -> bool {
         let mut world = VmWorld { vm, machine: self.machine };
         let mailbox = &resident.front.mailbox;
-        // The timer that hv has armed for; `None`: look again.
-        let mut known = None;
+        // Whether hv's timer must be set to the guest's, or the turn's end.
+        let mut stale = true;
         loop {
-            let look = known != Some(body.vcpu.apic.deadline());
-            if look {
+            stale |= body.vcpu.apic.timer_moved();
+            if stale {
                 body.vcpu.expire_timer(&world);
-                known = Some(body.vcpu.apic.deadline());
+                body.vcpu.apic.timer_moved();
             }
             match body.vcpu.prepare(&mut body.hardware, &mut world, mailbox) {
                 Readiness::Run => {}
@@ -234,28 +234,23 @@ impl Core {
                     }
                     return true;
                 }
+                Readiness::Stop(reason) => {
+                    vm::end(vm, reason);
+                    return true;
+                }
             }
-            if look {
+            if core::mem::take(&mut stale) {
                 self.arm(until, self.deadline(vm, body));
             }
             let exit = body.hardware.run(&mut body.vcpu.gprs);
             let fetched = matches!(exit, Exit::Memory(_)).then(|| body.hardware.fetched());
             let bytes =
                 fetched.as_ref().and_then(|(bytes, len)| bytes.get(..*len)).filter(|some| !some.is_empty());
-            match body.vcpu.handle(&mut body.hardware, &mut world, mailbox, exit, bytes) {
-                Verdict::HostInterrupt => {
-                    cpu::take_interrupts();
-                    (self.armed, known) = (None, None);
-                    if self.turn_is_over(resident, until) {
-                        return false;
-                    }
-                }
-                Verdict::Yield if self.turn_is_over(resident, Some(0)) => return false,
-                // Whether there is anything to wait for, `prepare` knows.
-                Verdict::Resume | Verdict::Yield | Verdict::Wait => {}
-                Verdict::Stop(reason) => {
-                    vm::end(vm, reason);
-                    return true;
+            let verdict = body.vcpu.handle(&mut body.hardware, &mut world, mailbox, exit, bytes);
+            if !matches!(verdict, Verdict::Resume) {
+                stale |= matches!(verdict, Verdict::HostInterrupt);
+                if let Some(done) = self.heed(verdict, resident, vm, until) {
+                    return done;
                 }
             }
             // What it did may have woken somebody on this core.
@@ -263,6 +258,26 @@ impl Core {
                 return false;
             }
         }
+    }
+
+    /// Acts on a verdict. Answers, if the turn is over by it, whether there is nothing more to do.
+    #[inline(never)]
+    fn heed(&mut self, verdict: Verdict, resident: &Resident, vm: &Vm, until: Option<u64>) -> Option<bool> {
+        let over = match verdict {
+            Verdict::HostInterrupt => {
+                cpu::take_interrupts();
+                self.armed = None;
+                self.turn_is_over(resident, until)
+            }
+            Verdict::Yield => self.turn_is_over(resident, Some(0)),
+            // Whether there is anything to wait for, `prepare` knows.
+            Verdict::Resume | Verdict::Wait => false,
+            Verdict::Stop(reason) => {
+                vm::end(vm, reason);
+                return Some(true);
+            }
+        };
+        over.then_some(false)
     }
 
     /// The turn's time is up, or somebody more urgent has woken.

@@ -8,12 +8,14 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
 
 /// The time stamp counter.
+#[inline]
 pub fn tsc() -> u64 {
+    let (low, high): (u32, u32);
     // SAFETY: reading the counter has no effect on memory; the fence keeps it from moving up.
     unsafe {
-        intrinsics::_mm_lfence();
-        intrinsics::_rdtsc()
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
     }
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// CPUID, as `hv-core` reads it.

@@ -8,8 +8,8 @@ use core::arch::asm;
 use core::arch::x86_64::{_xgetbv, _xsetbv};
 use hv_core::features::Features;
 
-/// Bytes of a state: enough for AVX-512 (2 688), and a page.
-pub const BYTES: usize = 4096;
+/// Bytes of a state: enough for AVX-512 (2 688), and a page; the policy lets no guest have more.
+pub const BYTES: usize = hv_core::policy::xcr::AREA as usize;
 /// MXCSR after reset, and where it lies in the area. SDM 1, 10.2.3, table 10-2.
 const MXCSR: u32 = 0x1f80;
 const MXCSR_AT: usize = 24;
@@ -20,6 +20,7 @@ const FCW: u16 = 0x37f;
 pub struct State {
     area: *mut u8,
     xcr0: u64,
+    /// DR0 to DR3. DR6 and DR7 are in the control block, and VMRUN and #VMEXIT exchange them.
     debug: [u64; 4],
 }
 

@@ -73,6 +73,8 @@ pub enum Register {
     SysenterEsp,
     SysenterEip,
     DebugCtl,
+    /// In the CPU while the guest runs, and not while hv does.
+    SpecCtrl,
     /// The instruction after the one that stopped the guest, where the CPU saves it; else 0.
     NextRip,
     /// Added to the host's TSC when the guest reads its own.
@@ -156,7 +158,7 @@ pub mod exception {
 /// vendor's word.
 pub trait VirtualCpu {
     /// Runs the guest until it stops, and says why. The event given to [`VirtualCpu::inject`] is
-    /// delivered first.
+    /// delivered first, and no longer waits after that.
     fn run(&mut self, gprs: &mut Gprs) -> Exit;
     /// Reads a register.
     fn get(&self, register: Register) -> u64;

@@ -7,6 +7,9 @@ use crate::clock::PM_TIMER_HZ;
 /// Its port: four bytes, read-only.
 pub const PORT: u16 = 0x608;
 
+/// As a port access has it: all of its bytes.
+pub const PORTS: core::ops::Range<u64> = PORT as u64..PORT as u64 + 4;
+
 /// The counter when the VM is `nanos` old.
 pub const fn counter(nanos: u64) -> u32 {
     (nanos as u128 * PM_TIMER_HZ as u128 / 1_000_000_000) as u32

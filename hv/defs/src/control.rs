@@ -66,6 +66,14 @@ pub mod xcr0 {
     pub const AVX512: u64 = OPMASK | ZMM_HIGH256 | HIGH16_ZMM;
 }
 
+/// DR6: why there was a #DB. SDM 3, 18.2.3; APM 2, 13.1.1.3.
+pub mod dr6 {
+    /// One of the four breakpoints, or an access to a debug register.
+    pub const BREAKPOINTS: u64 = 0xf | 1 << 13;
+    /// A single step.
+    pub const SINGLE_STEP: u64 = 1 << 14;
+}
+
 /// RFLAGS. SDM 1, 3.4.3; APM 2, 3.1.6.
 #[allow(missing_docs)] // the bits are named as in the manuals
 pub mod rflags {

@@ -16,6 +16,8 @@ pub const X2APIC_BASE: u32 = 0x800;
 pub const EFER: u32 = 0xc000_0080;
 /// Base of GS, where per-CPU data is found. APM 2, 4.5.3.
 pub const GS_BASE: u32 = 0xc000_0101;
+/// Restrictions of speculation. SDM 4, table 2-2; APM 2, 3.2.9.
+pub const SPEC_CTRL: u32 = 0x48;
 /// AMD: whether SVM may be switched on. APM 2, 15.30.1.
 pub const VM_CR: u32 = 0xc001_0114;
 

@@ -103,14 +103,90 @@ pub struct StateSave {
     /* 268 */ pub pat: u64,
     /* 270 */ pub debug_control: u64,
     /* 278 */ pub last_branch: [u64; 4],
+    /* 298 */ reserved_298: [u8; 0x2e0 - 0x298],
+    /* 2e0 */ pub spec_ctrl: u64,
 }
 
-const _: () = assert!(size_of::<StateSave>() == 0x298);
+const _: () = assert!(size_of::<StateSave>() == 0x2e8);
 const _: () = assert!(core::mem::offset_of!(StateSave, efer) == 0xd0);
 const _: () = assert!(core::mem::offset_of!(StateSave, cr4) == 0x148);
 const _: () = assert!(core::mem::offset_of!(StateSave, rsp) == 0x1d8);
 const _: () = assert!(core::mem::offset_of!(StateSave, rax) == 0x1f8);
 const _: () = assert!(core::mem::offset_of!(StateSave, pat) == 0x268);
+const _: () = assert!(core::mem::offset_of!(StateSave, spec_ctrl) == 0x2e0);
+
+/// What of SVM a processor has beyond the least: EDX of CPUID leaf [`LEAF`]. APM 3, E.4.9.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities(pub u32);
+
+/// The CPUID leaf of [`Abilities`].
+pub const LEAF: u32 = 0x8000_000a;
+
+impl Abilities {
+    /// The control block may say what has not changed. APM 2, 15.15.
+    const CLEAN_BITS: u32 = 1 << 5;
+    /// The TLB entries of one guest can be flushed. APM 2, 15.16.1.
+    const FLUSH_BY_ASID: u32 = 1 << 6;
+    /// Not every PAUSE is an exit. APM 2, 15.14.4.
+    const PAUSE_FILTER: u32 = 1 << 10;
+    /// PAUSEs far apart are not counted together. APM 2, 15.14.4.
+    const PAUSE_THRESHOLD: u32 = 1 << 12;
+    /// The control block has the guest's SPEC_CTRL, and VMRUN switches it. APM 2, 15.36.18.
+    const SPEC_CTRL: u32 = 1 << 20;
+
+    const fn has(self, ability: u32) -> bool {
+        self.0 & ability != 0
+    }
+
+    /// [`Control::clean`] after an exit: nothing has changed, if the processor wants to know.
+    pub const fn all_clean(self) -> u64 {
+        if self.has(Self::CLEAN_BITS) { clean::ALL } else { 0 }
+    }
+
+    /// [`Control::tlb_control`] to have one guest's translations forgotten.
+    pub const fn flush(self) -> u32 {
+        if self.has(Self::FLUSH_BY_ASID) { TLB_FLUSH_GUEST } else { TLB_FLUSH_ALL }
+    }
+
+    /// [`Control::pause_filter_count`] and [`Control::pause_filter_threshold`]: an exit after so many
+    /// PAUSEs that follow one another within so many cycles. The figures are KVM's (svm.c): a lock
+    /// that is held by somebody who runs is free again well before.
+    pub const fn pause_filter(self) -> (u16, u16) {
+        let count = if self.has(Self::PAUSE_FILTER) { 3000 } else { 0 };
+        (count, if self.has(Self::PAUSE_THRESHOLD) { 128 } else { 0 })
+    }
+
+    /// Whether VMRUN and #VMEXIT exchange SPEC_CTRL.
+    pub const fn switches_spec_ctrl(self) -> bool {
+        self.has(Self::SPEC_CTRL)
+    }
+}
+
+/// Bits of [`Control::clean`]: what VMRUN may take from the last turn. APM 2, 15.15.3.
+#[allow(missing_docs)] // names are the manual's
+pub mod clean {
+    /// Intercepts, TSC offset, pause filter.
+    pub const INTERCEPTS: u64 = 1 << 0;
+    pub const PERMISSION_MAPS: u64 = 1 << 1;
+    pub const ASID: u64 = 1 << 2;
+    /// The virtual interrupt and task priority.
+    pub const VIRTUAL_INTERRUPT: u64 = 1 << 3;
+    /// Nested CR3, and PAT.
+    pub const NESTED_PAGING: u64 = 1 << 4;
+    /// CR0, CR3, CR4, EFER.
+    pub const CONTROL_REGISTERS: u64 = 1 << 5;
+    /// DR6, DR7.
+    pub const DEBUG_REGISTERS: u64 = 1 << 6;
+    /// GDTR, IDTR.
+    pub const DESCRIPTOR_TABLES: u64 = 1 << 7;
+    /// CS, DS, SS, ES and the privilege level.
+    pub const SEGMENTS: u64 = 1 << 8;
+    pub const CR2: u64 = 1 << 9;
+    /// DEBUGCTL and the last-branch records.
+    pub const LAST_BRANCH: u64 = 1 << 10;
+    /// All of these.
+    pub const ALL: u64 = (1 << 11) - 1;
+}
 
 /// Bits of [`Control::intercept_1`]. APM 2, table B-1, offset 00Ch.
 #[allow(missing_docs)]
@@ -279,6 +355,26 @@ pub const IO_MAP_BYTES: usize = 12 << 10;
 #[cfg(test)]
 mod tests {
     use super::msr_map::bit;
+    use super::{Abilities, TLB_FLUSH_ALL, TLB_FLUSH_GUEST};
+
+    #[test]
+    fn only_what_cpuid_shows_is_used() {
+        // QEMU 7.2 shows nested paging (and with +vgif that), nothing else.
+        for poor in [
+            Abilities(0),
+            Abilities(1),
+            Abilities(1 << 16 | 1),
+            Abilities(!(1 << 5 | 1 << 6 | 1 << 10 | 1 << 12 | 1 << 20)),
+        ] {
+            assert_eq!((poor.all_clean(), poor.flush(), poor.pause_filter()), (0, TLB_FLUSH_ALL, (0, 0)));
+            assert!(!poor.switches_spec_ctrl());
+        }
+        assert_eq!(Abilities(1 << 5).all_clean(), 0x7ff);
+        assert_eq!(Abilities(1 << 6).flush(), TLB_FLUSH_GUEST);
+        assert_eq!(Abilities(1 << 10).pause_filter(), (3000, 0));
+        assert_eq!(Abilities(1 << 10 | 1 << 12).pause_filter(), (3000, 128));
+        assert!(Abilities(1 << 20).switches_spec_ctrl());
+    }
 
     #[test]
     fn the_msr_map_has_its_three_ranges() {

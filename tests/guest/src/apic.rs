@@ -1,6 +1,7 @@
 //! The local APIC, from the guest's side: the xAPIC page first, x2APIC MSRs once switched over.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use hv_defs::apic::Register;
 use hv_defs::msr::{APIC_BASE, apic_base};
 use x86_64::registers::model_specific::Msr;
@@ -47,8 +48,23 @@ pub fn enable() {
     write(Register::SPURIOUS, 0x1ff);
 }
 
-/// Says that an interrupt is done with.
+/// Where KVM's word of the first CPU is, if it is in use: while bit 0 is set, clearing it ends an interrupt.
+pub static EOI_WORD: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
+/// Interrupts that were ended by the word.
+pub static ENDED_BY_WORD: AtomicU32 = AtomicU32::new(0);
+
+/// Says that an interrupt is done with: as kernels do that know KVM.
 pub fn end_of_interrupt() {
+    let word = EOI_WORD.load(Ordering::Relaxed);
+    if !word.is_null() {
+        let granted: u8;
+        // SAFETY: a word that only this CPU and hv write, and one instruction, as the interface asks.
+        unsafe { asm!("btr dword ptr [{}], 0", "setc {}", in(reg) word, out(reg_byte) granted) };
+        if granted == 1 {
+            ENDED_BY_WORD.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    }
     write(Register::EOI, 0);
 }
 

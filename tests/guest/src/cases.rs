@@ -1,5 +1,7 @@
 //! The cases: what a guest may rely on.
 
+mod events;
+
 use crate::hypercall::{self, call};
 use crate::traps::{arrived, provoke};
 use crate::{Handover, apic, smp};
@@ -37,10 +39,13 @@ pub const ALL: &[(&str, Case)] = &[
     ("apic/one-shot", one_shot),
     ("apic/tsc-deadline", tsc_deadline),
     ("apic/x2apic", x2apic),
+    ("apic/eoi-by-word", events::eoi_by_word),
+    ("apic/nmi-behind-nmi", events::nmi_behind_nmi),
     ("clock/kvmclock", kvmclock),
     ("smp/start", start_others),
     ("smp/ipi", ipi),
     ("smp/nmi", nmi),
+    ("smp/nmi-storm", events::nmi_storm),
 ];
 
 fn check(holds: bool, otherwise: &'static str) -> Outcome {

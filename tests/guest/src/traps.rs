@@ -3,6 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use hv_defs::apic::icr;
 use x86_64::VirtAddr;
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::idt::InterruptDescriptorTable;
@@ -118,6 +119,24 @@ pub fn resume_place() -> *mut u64 {
     RESUME.as_ptr()
 }
 
+/// How many NMIs the handler of one shall still send to its own CPU, the first.
+pub static NMI_AGAIN: AtomicU32 = AtomicU32::new(0);
+/// The highest place on the stack where an NMI arrived, and the deepest.
+pub static NMI_HIGHEST: AtomicU64 = AtomicU64::new(0);
+/// See [`NMI_HIGHEST`].
+pub static NMI_DEEPEST: AtomicU64 = AtomicU64::new(u64::MAX);
+
+fn nmi(frame: &Frame) {
+    let at = core::ptr::from_ref(frame).addr() as u64;
+    NMI_HIGHEST.fetch_max(at, Ordering::SeqCst);
+    NMI_DEEPEST.fetch_min(at, Ordering::SeqCst);
+    let more = NMI_AGAIN.load(Ordering::SeqCst);
+    if more > 0 {
+        NMI_AGAIN.store(more - 1, Ordering::SeqCst);
+        crate::apic::send(0, icr::NMI | icr::ASSERT);
+    }
+}
+
 /// Called by every stub.
 #[unsafe(no_mangle)]
 extern "C" fn guest_trap(frame: &mut Frame) {
@@ -128,7 +147,7 @@ extern "C" fn guest_trap(frame: &mut Frame) {
         return;
     }
     if vector == 2 {
-        return;
+        return nmi(frame);
     }
     match RESUME.swap(0, Ordering::SeqCst) {
         0 => {

@@ -1,22 +1,36 @@
 //! From the control block's exit code to `hv-core`'s [`Exit`]. Names, no decisions.
 
-use hv_core::cpu::Event;
+use hv_core::cpu::{Event, Register, SegmentName};
 use hv_core::exit::{Access, ControlRegister, Exit, NestedFault, PortAccess};
-use hv_defs::svm::{Control, event, exit, io_info, nested_fault};
+use hv_defs::svm::{Control, clean, event, exit, io_info, nested_fault};
 
 /// The architectural name of the reason in `control`. QEMU writes 32 bits of the code.
+#[inline]
 pub fn reason(control: &Control) -> Exit {
-    match control.exit_code as u32 {
-        code @ exit::CR0_READ..exit::DR0_READ => control_register(code),
-        code @ exit::DR0_READ..exit::EXCEPTION_0 => {
+    let code = control.exit_code as u32;
+    if code < exit::INTR { register_or_exception(code, control) } else { other(code, control) }
+}
+
+/// Codes in groups, a register or vector each. None of them is frequent.
+#[cold]
+fn register_or_exception(code: u32, control: &Control) -> Exit {
+    match code {
+        exit::CR0_READ..exit::DR0_READ => control_register(code),
+        exit::DR0_READ..exit::EXCEPTION_0 => {
             let access = if code < exit::DR0_WRITE { Access::Read } else { Access::Write };
             Exit::Debug(code as u8 & 0xf, access)
         }
-        code @ exit::EXCEPTION_0..exit::INTR => Exit::Exception {
+        _ => Exit::Exception {
             vector: (code - exit::EXCEPTION_0) as u8,
             error: control.exit_info_1 as u32,
             address: control.exit_info_2,
         },
+    }
+}
+
+#[inline]
+fn other(code: u32, control: &Control) -> Exit {
+    match code {
         exit::INTR => Exit::HostInterrupt,
         exit::NMI => Exit::HostNmi,
         exit::SMI => Exit::HostSmi,
@@ -98,14 +112,48 @@ pub fn to_field(what: Event) -> u64 {
 }
 
 /// What a field of the control block says was being delivered.
+#[inline]
 pub fn from_field(field: u64) -> Option<Event> {
+    if field & event::VALID == 0 { None } else { Some(delivered(field)) }
+}
+
+#[cold]
+fn delivered(field: u64) -> Event {
     let vector = field as u8;
     let error = (field & event::ERROR_VALID != 0).then_some((field >> 32) as u32);
-    (field & event::VALID != 0).then_some(match field & event::TYPE_MASK {
+    match field & event::TYPE_MASK {
         event::NMI => Event::Nmi,
         // QEMU calls an interrupt whose delivery faults an exception; there are only 32 of those.
         event::EXCEPTION if vector < 32 => Event::Exception { vector, error },
         event::SOFTWARE => Event::SoftwareInterrupt(vector),
         _ => Event::Interrupt(vector),
-    })
+    }
 }
+
+/// The clean bit that covers a register; 0 for those that VMRUN or VMLOAD always reads.
+/// APM 2, 15.15.3.
+#[inline]
+pub const fn clean_bit(register: Register) -> u64 {
+    match register {
+        Register::Cr0 | Register::Cr3 | Register::Cr4 | Register::Efer => clean::CONTROL_REGISTERS,
+        Register::Cr2 => clean::CR2,
+        Register::Cr8 => clean::VIRTUAL_INTERRUPT,
+        Register::Dr6 | Register::Dr7 => clean::DEBUG_REGISTERS,
+        Register::Pat => clean::NESTED_PAGING,
+        Register::DebugCtl => clean::LAST_BRANCH,
+        Register::TscOffset => clean::INTERCEPTS,
+        _ => 0,
+    }
+}
+
+/// As [`clean_bit`], for segments.
+pub const fn clean_bit_of_segment(name: SegmentName) -> u64 {
+    match name {
+        SegmentName::Es | SegmentName::Cs | SegmentName::Ss | SegmentName::Ds => clean::SEGMENTS,
+        SegmentName::Gdtr | SegmentName::Idtr => clean::DESCRIPTOR_TABLES,
+        SegmentName::Fs | SegmentName::Gs | SegmentName::Ldtr | SegmentName::Tr => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

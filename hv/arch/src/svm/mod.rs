@@ -5,11 +5,11 @@ mod vcpu;
 
 pub use vcpu::Vcpu;
 
-use crate::cpu::{read_msr, write_msr};
+use crate::cpu::{cpuid, read_msr, write_msr};
 use core::arch::{asm, global_asm};
 use hv_abi::boot::DIRECT_MAP;
 use hv_defs::msr::{self, efer};
-use hv_defs::svm::{IO_MAP_BYTES, msr_map};
+use hv_defs::svm::{Abilities, IO_MAP_BYTES, LEAF, msr_map};
 
 global_asm!(include_str!("world_switch.S"), options(att_syntax));
 
@@ -22,6 +22,7 @@ pub const PAGES_PER_CPU: u64 = 2;
 pub struct HostArea {
     /// Physical address of the block that holds the host's FS, GS, TR and so on.
     own_block: u64,
+    abilities: Abilities,
 }
 
 /// Switches SVM on for the CPU that runs this.
@@ -38,7 +39,7 @@ pub unsafe fn enable(pages: u64) -> HostArea {
         write_msr(msr::VM_HSAVE_PA, pages);
         asm!("vmsave rax", in("rax") own_block, options(nostack));
     }
-    HostArea { own_block }
+    HostArea { own_block, abilities: Abilities(cpuid(LEAF, 0).edx) }
 }
 
 /// The permission maps that all virtual machines share.

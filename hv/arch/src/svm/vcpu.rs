@@ -1,12 +1,13 @@
 //! One virtual CPU: a control block behind `hv-core`'s [`VirtualCpu`].
 
-use super::decode::{from_field, reason, to_field};
+use super::decode::{clean_bit, clean_bit_of_segment, from_field, reason, to_field};
 use super::{HostArea, PermissionMaps};
+use crate::cpu::write_msr;
 use hv_abi::boot::DIRECT_MAP;
 use hv_core::cpu::{Event, Gprs, Register, Segment, SegmentName, VirtualCpu, gpr};
 use hv_core::exit::Exit;
-use hv_defs::msr::efer;
-use hv_defs::svm::{TLB_FLUSH_ALL, Vmcb, intercept_1, intercept_2, virtual_interrupt};
+use hv_defs::msr::{self, efer};
+use hv_defs::svm::{Abilities, TLB_FLUSH_ALL, Vmcb, clean, intercept_1, intercept_2, virtual_interrupt};
 
 unsafe extern "C" {
     /// `world_switch.S`.
@@ -18,11 +19,21 @@ pub struct Vcpu {
     block: *mut Vmcb,
     physical: u64,
     host: u64,
+    /// Of the CPU that it runs on.
+    abilities: Abilities,
+    /// [`Abilities::all_clean`] of it.
+    all_clean: u64,
+    /// SPEC_CTRL of the guest, where VMRUN does not load it; 0 is hv's own.
+    spec_ctrl: u64,
 }
 
 // SAFETY: the control block is this value's alone, wherever it goes.
 unsafe impl Send for Vcpu {}
 
+/// Exceptions that are intercepted, and handed on: #DB and #AC, because a guest can have the delivery
+/// of each cause the next for ever, inside one instruction and with interrupts held off
+/// (CVE-2015-8104, CVE-2015-5307).
+const EXCEPTIONS: u32 = 1 << 1 | 1 << 17;
 /// Intercepts that every guest has. What is not here the guest does by itself: CR0, CR3, CR4 and the
 /// debug registers are its own under nested paging, and so is INVLPG.
 const INTERCEPTS_1: u32 = intercept_1::INTR
@@ -74,8 +85,10 @@ impl Vcpu {
         let block = core::ptr::with_exposed_provenance_mut::<Vmcb>((DIRECT_MAP + physical) as usize);
         // SAFETY: the page is ours; a block of zeros is a block.
         unsafe { block.cast::<u8>().write_bytes(0, size_of::<Vmcb>()) };
-        let mut vcpu = Self { block, physical, host: 0 };
+        let mut vcpu =
+            Self { block, physical, host: 0, abilities: Abilities::default(), all_clean: 0, spec_ctrl: 0 };
         let control = &mut vcpu.block_mut().control;
+        control.intercept_exceptions = EXCEPTIONS;
         control.intercept_1 = INTERCEPTS_1;
         control.intercept_cr_write = if intercept_cr4 { 1 << 4 } else { 0 };
         control.intercept_2 = INTERCEPTS_2;
@@ -93,12 +106,19 @@ impl Vcpu {
     /// From now on it runs on the CPU that `host` belongs to.
     pub fn enter_on(&mut self, host: HostArea) {
         self.host = host.own_block;
+        self.abilities = host.abilities;
+        self.all_clean = host.abilities.all_clean();
+        let control = &mut self.block_mut().control;
+        // What another CPU knows of the block, this one does not.
+        control.clean = 0;
+        (control.pause_filter_count, control.pause_filter_threshold) = host.abilities.pause_filter();
         self.flush();
+        self.set(Register::SpecCtrl, self.get(Register::SpecCtrl));
     }
 
     /// Nothing that the guest's translations led to before is believed at its next turn.
     pub fn flush(&mut self) {
-        self.block_mut().control.tlb_control = TLB_FLUSH_ALL;
+        self.block_mut().control.tlb_control = self.abilities.flush();
     }
 
     /// Instruction bytes at the exit, and how many, where the CPU saves them; else none.
@@ -158,6 +178,7 @@ macro_rules! field {
             Register::SysenterEsp => $($borrow)+ state.sysenter_esp,
             Register::SysenterEip => $($borrow)+ state.sysenter_eip,
             Register::DebugCtl => $($borrow)+ state.debug_control,
+            Register::SpecCtrl => $($borrow)+ state.spec_ctrl,
             Register::NextRip => $($borrow)+ control.next_rip,
             Register::TscOffset => $($borrow)+ control.tsc_offset,
         }
@@ -165,22 +186,34 @@ macro_rules! field {
 }
 
 impl VirtualCpu for Vcpu {
+    #[inline]
     fn run(&mut self, gprs: &mut Gprs) -> Exit {
-        let (physical, host) = (self.physical, self.host);
+        let (physical, host, spec_ctrl, all_clean) =
+            (self.physical, self.host, self.spec_ctrl, self.all_clean);
         let block = self.block_mut();
         block.state.rax = gprs.0[gpr::RAX];
         block.state.rsp = gprs.0[gpr::RSP];
+        if spec_ctrl != 0 {
+            // SAFETY: only a guest that is shown the register sets it, and only its known bits.
+            unsafe { write_msr(msr::SPEC_CTRL, spec_ctrl) };
+        }
         // SAFETY: `new`'s caller vouched for the nested page tables, `super::enable` for the host's
         // block; interrupts are off and GIF is set wherever hv runs.
         unsafe { svm_switch(gprs, physical, host) };
+        if spec_ctrl != 0 {
+            // SAFETY: as above.
+            unsafe { write_msr(msr::SPEC_CTRL, 0) };
+        }
         let block = self.block_mut();
         gprs.0[gpr::RAX] = block.state.rax;
         gprs.0[gpr::RSP] = block.state.rsp;
         block.control.event_injection = 0;
         block.control.tlb_control = 0;
+        block.control.clean = all_clean;
         reason(&block.control)
     }
 
+    #[inline]
     fn get(&self, register: Register) -> u64 {
         let value = *field!(self.block(), register, &);
         match register {
@@ -190,7 +223,9 @@ impl VirtualCpu for Vcpu {
         }
     }
 
+    #[inline]
     fn set(&mut self, register: Register, value: u64) {
+        self.block_mut().control.clean &= !clean_bit(register);
         let field = field!(self.block_mut(), register, &mut);
         *field = match register {
             Register::Efer => value | efer::SVM_ENABLE,
@@ -200,8 +235,12 @@ impl VirtualCpu for Vcpu {
         if matches!(register, Register::Cr0 | Register::Cr3 | Register::Cr4 | Register::Efer) {
             self.flush();
         }
+        if register == Register::SpecCtrl {
+            self.spec_ctrl = if self.abilities.switches_spec_ctrl() { 0 } else { value };
+        }
     }
 
+    #[inline]
     fn segment(&self, name: SegmentName) -> Segment {
         let state = &self.block().state;
         let raw = state.segments[Self::segment_index(name)];
@@ -216,7 +255,8 @@ impl VirtualCpu for Vcpu {
 
     fn set_segment(&mut self, name: SegmentName, segment: Segment) {
         let Segment { selector, attributes, limit, base } = segment;
-        let state = &mut self.block_mut().state;
+        let Vmcb { control, state, .. } = self.block_mut();
+        control.clean &= !clean_bit_of_segment(name);
         let raw = &mut state.segments[Self::segment_index(name)];
         (raw.selector, raw.attributes, raw.limit, raw.base) = (selector, attributes, limit, base);
         if name == SegmentName::Ss {
@@ -224,18 +264,22 @@ impl VirtualCpu for Vcpu {
         }
     }
 
+    #[inline]
     fn inject(&mut self, event: Option<Event>) {
         self.block_mut().control.event_injection = event.map_or(0, to_field);
     }
 
+    #[inline]
     fn interrupted_delivery(&self) -> Option<Event> {
         from_field(self.block().control.exit_int_info)
     }
 
+    #[inline]
     fn interrupt_shadow(&self) -> bool {
         self.block().control.interrupt_shadow & 1 != 0
     }
 
+    #[inline]
     fn clear_interrupt_shadow(&mut self) {
         self.block_mut().control.interrupt_shadow = 0;
     }
@@ -243,6 +287,7 @@ impl VirtualCpu for Vcpu {
     fn watch(&mut self, interrupt_window: Option<u8>, iret: bool) {
         use virtual_interrupt::{PENDING, PRIORITY, PRIORITY_SHIFT};
         let control = &mut self.block_mut().control;
+        control.clean &= !(clean::INTERCEPTS | clean::VIRTUAL_INTERRUPT);
         let set = |bits: u32, bit: u32, on: bool| if on { bits | bit } else { bits & !bit };
         let window = interrupt_window.is_some();
         control.intercept_1 = set(control.intercept_1, intercept_1::VIRTUAL_INTERRUPT, window);

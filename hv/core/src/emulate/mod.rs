@@ -24,7 +24,7 @@ pub use walk::{Intent, PageFault, Paging, error_code};
 
 use crate::cpu::{Event, Gprs, Register, VirtualCpu, exception};
 use crate::exit::PortAccess;
-use hv_defs::control::rflags;
+use hv_defs::control::{dr6, rflags};
 use iced_x86::Instruction;
 
 /// The guest's RAM, by guest-physical address. A range that is not RAM throughout, or may not be
@@ -175,25 +175,35 @@ struct Run<'a, 'b, C, M> {
 
 /// The end of an instruction: RIP behind it, shadow and resume flag gone, and the single-step trap
 /// if the guest has asked for one. APM 2, 13.1.4. For every instruction that hv completes.
+#[inline]
 pub fn advance(cpu: &mut impl VirtualCpu, length: u8) -> Option<Event> {
     let next = cpu.get(Register::Rip).wrapping_add(u64::from(length));
     advance_to(cpu, next)
 }
 
 /// [`advance`], for an exit that says where the next instruction is.
+#[inline]
 pub fn advance_to(cpu: &mut impl VirtualCpu, next: u64) -> Option<Event> {
-    /// DR6.BS: it was a single step.
-    const SINGLE_STEP: u64 = 1 << 14;
-    let mask = if Mode::of(cpu) == Mode::Bits64 { u64::MAX } else { 0xffff_ffff };
-    cpu.set(Register::Rip, next & mask);
+    // Only where the upper half would change does it matter how wide RIP is.
+    let wraps = (cpu.get(Register::Rip) ^ next) >> 32 != 0;
+    cpu.set(Register::Rip, if wraps { wrapped(cpu, next) } else { next });
     cpu.clear_interrupt_shadow();
     let flags = cpu.get(Register::Rflags);
-    if flags & rflags::RF != 0 {
-        cpu.set(Register::Rflags, flags & !rflags::RF);
-    }
+    if flags & (rflags::RF | rflags::TF) == 0 { None } else { end_traced(cpu, flags) }
+}
+
+#[cold]
+fn wrapped(cpu: &impl VirtualCpu, next: u64) -> u64 {
+    if Mode::of(cpu) == Mode::Bits64 { next } else { next & 0xffff_ffff }
+}
+
+/// The end of an instruction that ran with the resume flag or single steps.
+#[cold]
+fn end_traced(cpu: &mut impl VirtualCpu, flags: u64) -> Option<Event> {
+    cpu.set(Register::Rflags, flags & !rflags::RF);
     (flags & rflags::TF != 0).then(|| {
         let debug = cpu.get(Register::Dr6);
-        cpu.set(Register::Dr6, debug | SINGLE_STEP);
+        cpu.set(Register::Dr6, debug | dr6::SINGLE_STEP);
         exception::DB
     })
 }

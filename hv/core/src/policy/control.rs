@@ -139,6 +139,7 @@ impl Policy {
     pub const fn check(&self, register: Register, new: u64) -> Result<u64, GeneralProtection> {
         match register {
             Register::Pat => check_pat(new),
+            Register::SpecCtrl => accept(new, new & !self.spec_ctrl != 0),
             // LBR and BTF; on AMD also what the PB pins show. SDM 3, 18.4.1; APM 2, 13.1.1.6.
             Register::DebugCtl if matches!(self.vendor, Vendor::Amd) => accept(new, new & !0x3f != 0),
             Register::DebugCtl => accept(new, new & !3 != 0),

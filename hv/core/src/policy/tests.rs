@@ -69,11 +69,23 @@ pub fn everything(vendor: [u32; 3]) -> Policy {
 
 #[test]
 fn only_whole_groups_are_supported() {
-    assert_eq!(xcr::supported(0x207), 7, "PKRU is not kept");
-    assert_eq!(xcr::supported(0x2ff), 0xe7);
-    assert_eq!(xcr::supported(0x67), 7);
-    assert_eq!(xcr::supported(0xe3), 3);
-    assert_eq!(xcr::supported(1), 0);
+    let supported = |host| xcr::supported(host, |_| 0);
+    assert_eq!(supported(0x207), 7, "PKRU is not kept");
+    assert_eq!(supported(0x2ff), 0xe7);
+    assert_eq!(supported(0x67), 7);
+    assert_eq!(supported(0xe3), 3);
+    assert_eq!(supported(1), 0);
+}
+
+#[test]
+fn a_state_that_hv_has_no_room_for_is_not_there() {
+    // Where the last state of AVX-512 ends, where AVX does, and what is left.
+    for (wide, avx, left) in
+        [(2688, 832, 0xe7), (4096, 832, 0xe7), (4097, 832, 7), (u32::MAX, 4096, 7), (2688, 4097, 3)]
+    {
+        let end = |state| if state == 7 { wide } else { avx };
+        assert_eq!(xcr::supported(0x2e7, end), left, "{wide} {avx}");
+    }
 }
 
 #[test]

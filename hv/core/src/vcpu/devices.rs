@@ -2,7 +2,7 @@
 
 use super::msrs::ApicClient;
 use super::{Activity, Answer, DeviceAccess, Pending, StopReason, Vcpu, Verdict, World};
-use crate::cpu::{VirtualCpu, gpr};
+use crate::cpu::{Register, VirtualCpu, gpr};
 use crate::emulate::{Cause, Emulation, Machine, Step, advance_to};
 use crate::exit::{Access, NestedFault, PortAccess};
 use crate::pm_timer;
@@ -30,13 +30,14 @@ impl Vcpu {
         };
         let access = DeviceAccess { is_port: true, address: u64::from(port.port), size: port.size, write };
         self.pending = if write.is_some() { Pending::Out } else { Pending::In(port.size) };
-        match self.device(world, access) {
+        match self.device(cpu, world, access) {
             Answer::Done(value) => self.finish(cpu, world, value),
             Answer::Later => self.wait_for_answer(),
         }
     }
 
     /// Guest-physical memory that is not RAM: the instruction is carried out here.
+    #[inline(never)]
     pub(super) fn memory<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
@@ -52,6 +53,7 @@ impl Vcpu {
         self.emulate(cpu, world, Cause::Memory, bytes)
     }
 
+    #[inline(never)]
     fn emulate<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
@@ -84,7 +86,7 @@ impl Vcpu {
                     DeviceAccess { is_port: true, address: u64::from(port), size, write }
                 }
             };
-            let value = match self.device(world, access) {
+            let value = match self.device(cpu, world, access) {
                 Answer::Done(value) => value,
                 Answer::Later => {
                     self.pending = Pending::Instruction(emulation);
@@ -97,20 +99,29 @@ impl Vcpu {
     }
 
     /// What hv has itself, the local APIC's page and the PM timer, or else what the world has.
-    fn device<W: World>(&mut self, world: &mut W, access: DeviceAccess) -> Answer {
+    fn device<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        access: DeviceAccess,
+    ) -> Answer {
         let DeviceAccess { is_port, address, size, write } = access;
         if is_port {
-            let now = world.nanos(world.host_tsc());
-            if let Some(value) = pm_timer::read(address as u16, size, now) {
-                return Answer::Done(u64::from(value));
+            if pm_timer::PORTS.contains(&address) {
+                let now = world.nanos(world.host_tsc());
+                if let Some(value) = pm_timer::read(address as u16, size, now) {
+                    return Answer::Done(u64::from(value));
+                }
             }
         } else if let Some(page) = self.apic.page()
             && let Some(offset) = address.checked_sub(page).filter(|&offset| offset < APIC_PAGE)
         {
+            self.read_priority(cpu);
             let mut client = ApicClient { world, index: self.index, tsc: self.tsc };
             return Answer::Done(match write {
                 Some(value) => {
                     self.apic.write_page(offset, size, value, &mut client);
+                    cpu.set(Register::Cr8, self.apic.cr8());
                     0
                 }
                 None => self.apic.read_page(offset, size, &client),

@@ -5,7 +5,7 @@ use super::{Activity, StopReason, Vcpu, Verdict, World};
 use crate::cpu::{Event, Register, SegmentName, VirtualCpu, attributes, exception, gpr};
 use crate::emulate::{Mode, Target, advance, advance_to, decode_control_move, fetch, length_of};
 use crate::exit::{Access, ControlRegister, Exit};
-use crate::policy::cpuid::Dynamic;
+use crate::policy::cpuid::{Dynamic, LEAF_XSAVE};
 use crate::policy::{GeneralProtection, xcr};
 use crate::vlapic::send_ipi;
 use hv_abi::hypercall::{KVM_SEND_IPI, Status};
@@ -20,7 +20,8 @@ mod length {
 }
 
 impl Vcpu {
-    /// One arm a reason; what takes more than a line is a function of its own.
+    /// One arm a reason; what is frequent is inlined, what is not is a call; what takes more than a line is a function of its own.
+    #[inline]
     pub(super) fn decide<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
@@ -44,7 +45,7 @@ impl Vcpu {
             Exit::InterruptWindow => self.window(cpu, world),
             Exit::HostInit | Exit::HostSmi => Verdict::Resume,
             Exit::Iret => {
-                self.unblock_nmi();
+                self.end_nmi(cpu);
                 Verdict::Resume
             }
             Exit::Xsetbv => self.xsetbv(cpu, world),
@@ -53,6 +54,7 @@ impl Vcpu {
             Exit::WriteBack | Exit::Invalidate => self.step_over_decoded(cpu, world, Verdict::Resume),
             Exit::MonitorWait | Exit::NoSuchInstruction => self.fault(exception::UD),
             Exit::PerformanceCounter => self.fault(exception::GP),
+            Exit::Exception { vector: 1, .. } if self.stepped(cpu) => Verdict::Resume,
             Exit::Exception { vector, error, address } => self.reflect(cpu, vector, error, address),
             Exit::Shutdown => Verdict::Stop(StopReason::TripleFault),
             Exit::TaskSwitch => Verdict::Stop(StopReason::TaskSwitch),
@@ -72,6 +74,7 @@ impl Vcpu {
     }
 
     /// The instruction is done: RIP moves behind it, by what the CPU says, or else by `length`.
+    #[inline]
     pub(super) fn step_over<C: VirtualCpu>(&mut self, cpu: &mut C, length: u8) {
         let trap = match cpu.get(Register::NextRip) {
             0 => advance(cpu, length),
@@ -84,6 +87,7 @@ impl Vcpu {
 
     /// As [`Vcpu::step_over`], for instructions that may well have prefixes: their length is read
     /// from the guest's memory. An instruction that is no longer there is tried again.
+    #[inline(never)]
     fn step_over_decoded<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
@@ -100,14 +104,16 @@ impl Vcpu {
         verdict
     }
 
+    #[inline]
     fn cpuid<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
+        let (leaf, sub_leaf) = (self.gprs.low(gpr::RAX), self.gprs.low(gpr::RCX));
         let now = Dynamic {
             apic_id: self.index,
             apic_enabled: self.apic.enabled(),
             cr4: cpu.get(Register::Cr4),
-            xcr0: world.xcr0(),
+            // Read from the CPU, and shown in this leaf only.
+            xcr0: if leaf == LEAF_XSAVE { world.xcr0() } else { 0 },
         };
-        let (leaf, sub_leaf) = (self.gprs.low(gpr::RAX), self.gprs.low(gpr::RCX));
         let answer = world.policy().cpuid.lookup(leaf, sub_leaf, &now);
         self.gprs.set_low(gpr::RAX, answer.eax);
         self.gprs.set_low(gpr::RBX, answer.ebx);
@@ -137,6 +143,7 @@ impl Vcpu {
     }
 
     /// Answers how many were sent, or `-KVM_EINVAL`.
+    #[inline(never)]
     fn send_ipis(&mut self, world: &mut impl World, bitmap: [u64; 2], first: u32, command: u32) -> i64 {
         const KVM_EINVAL: i64 = 22;
         let Some(messages) = send_ipi(bitmap, first, command) else { return -KVM_EINVAL };
@@ -147,6 +154,7 @@ impl Vcpu {
     }
 
     /// SDM 2, XSETBV: register 0 only, at privilege level 0.
+    #[inline(never)]
     fn xsetbv<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W) -> Verdict {
         let value = self.gprs.edx_eax();
         let refused = self.gprs.low(gpr::RCX) != 0
@@ -162,6 +170,7 @@ impl Vcpu {
     /// An interrupt can be delivered. Between `STI` and `HLT` none may be, or the `HLT` would sleep on
     /// past what it waits for; QEMU 7.2 opens the window there all the same, and reports no shadow. So
     /// a `HLT` behind a `STI` counts as done: the interrupt is the one that ends it.
+    #[inline(never)]
     fn window<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
         const STI_HLT: [u8; 2] = [0xfb, 0xf4];
         let rip = cpu.get(Register::Rip);
@@ -177,6 +186,7 @@ impl Vcpu {
     }
 
     /// Intercepted only on a CPU that has more than the guest is shown.
+    #[inline(never)]
     fn write_cr4<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
         const CR4: Target = Target::Control(ControlRegister::Cr4);
         let (bytes, mode) = (fetch(cpu, world), Mode::of(cpu));
@@ -199,6 +209,7 @@ impl Vcpu {
     }
 
     /// An exception that the vendor layer had to intercept and the guest shall have.
+    #[inline(never)]
     fn reflect<C: VirtualCpu>(&mut self, cpu: &mut C, vector: u8, error: u32, address: u64) -> Verdict {
         const PAGE_FAULT: u8 = 14;
         /// Vectors with an error code: APM 2, 8.2.

@@ -1,6 +1,7 @@
 //! Before a turn of the guest: what came in the mail, and what is delivered now.
 
-use super::{Activity, Vcpu, World};
+use super::nmi::Blocking;
+use super::{Activity, StopReason, Vcpu, Verdict, World};
 use crate::cpu::{Event, Register, VirtualCpu};
 use crate::mailbox::{Mailbox, Wish};
 use hv_defs::control::rflags;
@@ -14,41 +15,74 @@ pub enum Readiness {
     Wait,
     /// Look at the VM first: it is paused or stopped.
     LookAtVm,
+    /// The VM ends: the answer that came is for an instruction that hv does not carry out.
+    Stop(StopReason),
 }
 
 impl Vcpu {
     /// Takes the mail and has the most urgent event delivered at the next turn.
+    #[inline]
     pub fn prepare<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
         world: &mut W,
         mailbox: &Mailbox,
     ) -> Readiness {
+        if mailbox.is_empty() && self.is_quiet() {
+            return Readiness::Run;
+        }
+        self.choose(cpu, world, mailbox)
+    }
+
+    /// It runs, and there is nothing to deliver, to watch for or to stop watching for: most turns.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        self.activity == Activity::Running
+            && self.event.is_none()
+            && !self.nmi_pending
+            && self.watching == (None, false)
+            && self.apic.is_idle()
+    }
+
+    #[inline(never)]
+    fn choose<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        mailbox: &Mailbox,
+    ) -> Readiness {
+        self.read_priority(cpu);
         if !mailbox.is_empty() {
             let wish = mailbox.take();
-            self.read_mail(cpu, world, mailbox, wish);
+            let ended = self.read_mail(cpu, world, mailbox, wish);
             self.publish(mailbox);
+            if let Some(reason) = ended {
+                return Readiness::Stop(reason);
+            }
             if wish.has(Wish::VM) {
                 return Readiness::LookAtVm;
             }
         }
-        match self.activity {
-            Activity::Running => {}
-            Activity::Halted if self.wakes(cpu) => self.activity = Activity::Running,
-            _ => return Readiness::Wait,
+        if self.activity == Activity::Halted && self.wakes(cpu) {
+            self.activity = Activity::Running;
         }
-        self.deliver(cpu);
+        if self.activity != Activity::Running {
+            return Readiness::Wait;
+        }
+        self.deliver(cpu, world);
         Readiness::Run
     }
 
+    /// Answers why the VM ends, if it does.
     fn read_mail<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
         world: &mut W,
         mailbox: &Mailbox,
         wish: Wish,
-    ) {
+    ) -> Option<StopReason> {
         if wish.has(Wish::INIT) {
+            self.take_back_eoi(world);
             self.apic.init();
             self.init_registers(cpu);
             let first = self.index == 0;
@@ -62,8 +96,10 @@ impl Vcpu {
         }
         // One NMI waits at most, as in hardware; while it waits for STARTUP a CPU takes none.
         self.nmi_pending |= wish.has(Wish::NMI) && self.activity != Activity::WaitsForStartup;
-        if wish.has(Wish::ANSWER) && self.activity == Activity::WaitsForAnswer {
-            self.take_answer(cpu, world);
+        let answered = wish.has(Wish::ANSWER) && self.activity == Activity::WaitsForAnswer;
+        match answered.then(|| self.take_answer(cpu, world)) {
+            Some(Verdict::Stop(reason)) => Some(reason),
+            _ => None,
         }
     }
 
@@ -74,21 +110,27 @@ impl Vcpu {
     }
 
     /// `HLT` ends with an interrupt that is let through, or an NMI.
-    fn wakes(&self, cpu: &impl VirtualCpu) -> bool {
+    fn wakes(&mut self, cpu: &impl VirtualCpu) -> bool {
         let let_through = cpu.get(Register::Rflags) & rflags::IF != 0;
         self.event.is_some()
-            || self.nmi_pending && !self.nmi_blocked
+            || self.nmi_pending && self.nmi_open(cpu)
             || let_through && self.apic.next_interrupt().is_some()
     }
 
     /// What was being delivered when the guest stopped is delivered again, unless the exit itself
     /// brings something that replaces it.
+    #[inline]
     pub(super) fn keep_interrupted(&mut self, cpu: &impl VirtualCpu) {
-        self.event = cpu.interrupted_delivery();
-        let cr8 = cpu.get(Register::Cr8);
-        if cr8 != self.apic.cr8() {
-            self.apic.set_tpr_from_cr8(cr8);
+        if let Some(event) = cpu.interrupted_delivery() {
+            self.event = Some(event);
         }
+    }
+
+    /// The guest moves CR8 without an exit, and that is its APIC's task priority: to be called before
+    /// the APIC is asked or told anything that depends on it.
+    #[inline]
+    pub(super) fn read_priority(&mut self, cpu: &impl VirtualCpu) {
+        self.apic.set_tpr_from_cr8(cpu.get(Register::Cr8));
     }
 
     /// Has an exception delivered next.
@@ -96,33 +138,37 @@ impl Vcpu {
         self.event = Some(event);
     }
 
-    /// NMIs are let through again.
-    pub(super) fn unblock_nmi(&mut self) {
-        self.nmi_blocked = false;
-    }
-
     /// Chooses what is delivered: an exception or what was interrupted, then an NMI, then the most
     /// urgent interrupt. What can't be delivered yet is watched for.
-    fn deliver<C: VirtualCpu>(&mut self, cpu: &mut C) {
+    fn deliver<C: VirtualCpu>(&mut self, cpu: &mut C, world: &impl World) {
+        if self.granted.is_some() && !self.apic.is_idle() {
+            self.take_back_eoi(world);
+        }
         let mut event = self.event.take();
-        let nmi = self.nmi_pending && !self.nmi_blocked;
+        let nmi = self.nmi_pending && self.nmi_open(cpu);
         let mut waits = self.apic.next_ignoring_tpr();
         if event.is_none() && (nmi || waits.is_some()) && !cpu.interrupt_shadow() {
             if nmi {
-                (self.nmi_pending, self.nmi_blocked) = (false, true);
+                (self.nmi_pending, self.nmi) = (false, Blocking::Handled);
                 event = Some(Event::Nmi);
             } else if cpu.get(Register::Rflags) & rflags::IF != 0
                 && let Some(vector) = self.apic.next_interrupt()
             {
                 self.apic.acknowledge(vector);
                 event = Some(Event::Interrupt(vector));
+                self.grant_eoi(world);
                 waits = self.apic.next_ignoring_tpr();
             }
         }
+        if event.is_some() {
+            self.stop_stepping(cpu);
+        } else if self.nmi_pending {
+            self.step_over_iret(cpu);
+        }
         cpu.inject(event);
-        cpu.set(Register::Cr8, self.apic.cr8());
-        let nmi_waits = self.nmi_pending && !self.nmi_blocked;
-        let watching = (if nmi_waits { Some(0xff) } else { waits }, self.nmi_blocked);
+        // An NMI that only the interrupt shadow holds up comes as soon as an interrupt could.
+        let shadowed = self.nmi_pending && self.nmi == Blocking::Open;
+        let watching = (if shadowed { Some(0xff) } else { waits }, self.nmi == Blocking::Handled);
         if watching != self.watching {
             cpu.watch(watching.0, watching.1);
             self.watching = watching;

@@ -8,6 +8,8 @@ mod devices;
 mod exits;
 mod interrupts;
 mod msrs;
+mod nmi;
+mod pv_eoi;
 mod registers;
 #[cfg(test)]
 mod tests;
@@ -143,10 +145,12 @@ pub struct Vcpu {
     kept: [u64; Slot::AT_RESET.len()],
     /// Where the guest wants KVM's clock and words.
     places: [Place; msrs::PLACES],
+    /// Where the guest may end the interrupt in service without an exit.
+    granted: Option<u64>,
     /// To be delivered next, before any interrupt.
     event: Option<Event>,
     nmi_pending: bool,
-    nmi_blocked: bool,
+    nmi: nmi::Blocking,
     watching: (Option<u8>, bool),
     /// An instruction, or a plain `IN`, that waits for its answer.
     pending: Pending,
@@ -185,9 +189,10 @@ impl Vcpu {
             mtrr: Mtrr::default(),
             kept: Slot::AT_RESET,
             places: [Place::default(); msrs::PLACES],
+            granted: None,
             event: None,
             nmi_pending: false,
-            nmi_blocked: false,
+            nmi: nmi::Blocking::Open,
             watching: (None, false),
             pending: Pending::Nothing,
         };
@@ -208,6 +213,7 @@ impl Vcpu {
     }
 
     /// Says under which addresses the local APIC answers, if that has changed.
+    #[inline]
     fn publish(&mut self, mailbox: &Mailbox) {
         if let Some(address) = self.apic.changed_address() {
             mailbox.publish(address);
@@ -215,6 +221,7 @@ impl Vcpu {
     }
 
     /// Counts the exit, decides, and answers what comes next.
+    #[inline]
     pub fn handle<C: VirtualCpu, W: World>(
         &mut self,
         cpu: &mut C,
@@ -225,6 +232,9 @@ impl Vcpu {
     ) -> Verdict {
         mailbox.counts().exit(exit.class());
         self.keep_interrupted(cpu);
+        if self.granted.is_some() {
+            self.look_at_granted_eoi(world);
+        }
         let verdict = self.decide(cpu, world, exit, bytes);
         self.publish(mailbox);
         verdict

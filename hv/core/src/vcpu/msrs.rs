@@ -19,18 +19,19 @@ impl Vcpu {
     ) -> Verdict {
         let number = self.gprs.low(gpr::RCX);
         let action = world.policy().msr(number, access);
-        if action == Action::GeneralProtection {
-            world.unknown_msr(self.index, number);
-        }
         let outcome = match access {
             Access::Read => {
                 self.read_msr(cpu, world, number, action).map(|value| self.gprs.set_edx_eax(value))
             }
             Access::Write => self.write_msr(cpu, world, number, action, self.gprs.edx_eax()),
         };
-        match outcome {
-            Ok(()) => self.step_over(cpu, length),
-            Err(GeneralProtection) => self.raise(exception::GP),
+        if outcome.is_ok() {
+            self.step_over(cpu, length);
+        } else {
+            if action == Action::GeneralProtection {
+                world.unknown_msr(self.index, number);
+            }
+            self.raise(exception::GP);
         }
         Verdict::Resume
     }
@@ -52,6 +53,7 @@ impl Vcpu {
             Action::TscAdjust => self.tsc.adjust,
             Action::Mtrr => return self.mtrr.read(number),
             Action::ApicBase | Action::TscDeadline | Action::X2Apic(_) => {
+                self.read_priority(cpu);
                 let client = ApicClient { world, index: self.index, tsc: self.tsc };
                 return self.apic.read_msr(number, &client);
             }
@@ -93,16 +95,18 @@ impl Vcpu {
             Action::Efer => cpu.set(Register::Efer, world.policy().check_efer(value, &control_mode(cpu))?),
             Action::Tsc => {
                 self.tsc.write(value, world.host_tsc());
-                cpu.set(Register::TscOffset, self.tsc.offset);
+                self.move_tsc(cpu);
             }
             Action::TscAdjust => {
                 self.tsc.write_adjust(value);
-                cpu.set(Register::TscOffset, self.tsc.offset);
+                self.move_tsc(cpu);
             }
             Action::Mtrr => self.mtrr.write(number, value, world.policy().physical_bits)?,
             Action::ApicBase | Action::TscDeadline | Action::X2Apic(_) => {
+                self.read_priority(cpu);
                 let mut client = ApicClient { world, index: self.index, tsc: self.tsc };
                 self.apic.write_msr(number, value, &mut client)?;
+                cpu.set(Register::Cr8, self.apic.cr8());
             }
             Action::KvmClock => self.start_clock(world, value)?,
             Action::KvmWallClock => {
@@ -111,12 +115,21 @@ impl Vcpu {
                 // A guest that names memory it has not got gets nothing, as with KVM.
                 let _ = world.write(value & !1, &bytes);
             }
-            Action::PvEoi => self.places[PV_EOI] = Place::new(value)?,
+            Action::PvEoi => {
+                self.places[PV_EOI] = Place::new(value)?;
+                self.take_back_eoi(world);
+            }
             Action::Constant(_) | Action::Ignore(_) | Action::GeneralProtection => {
                 return Err(GeneralProtection);
             }
         }
         Ok(())
+    }
+
+    /// The guest's counter has moved, and its deadline on the host's with it.
+    fn move_tsc<C: VirtualCpu>(&mut self, cpu: &mut C) {
+        cpu.set(Register::TscOffset, self.tsc.offset);
+        self.apic.tsc_moved();
     }
 
     /// Tells the guest the time, where it wants it. The TSC's rate is constant, so this stays right.
@@ -142,7 +155,7 @@ impl Vcpu {
 /// Indices of [`Vcpu::places`].
 const KVM_CLOCK: usize = 0;
 const KVM_WALL_CLOCK: usize = 1;
-const PV_EOI: usize = 2;
+pub(super) const PV_EOI: usize = 2;
 /// How many places there are.
 pub(super) const PLACES: usize = 3;
 

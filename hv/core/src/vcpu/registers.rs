@@ -1,5 +1,6 @@
 //! Registers after RESET, INIT and STARTUP, and as a loader wants them. APM 2, 14.1.3; SDM 3, table 10-1.
 
+use super::nmi::Blocking;
 use super::{Activity, Pending, Vcpu};
 use crate::cpu::{Gprs, Register, Segment, SegmentName, VirtualCpu, gpr};
 use crate::mtrr::Mtrr;
@@ -39,6 +40,7 @@ impl Vcpu {
             Register::SysenterEsp,
             Register::SysenterEip,
             Register::DebugCtl,
+            Register::SpecCtrl,
         ] {
             cpu.set(register, 0);
         }
@@ -52,7 +54,7 @@ impl Vcpu {
         self.gprs = Gprs::default();
         self.event = None;
         self.nmi_pending = false;
-        self.nmi_blocked = false;
+        self.nmi = Blocking::Open;
         self.pending = Pending::Nothing;
         let plain = [
             (Register::Rflags, RFLAGS),

@@ -2,7 +2,10 @@
 
 extern crate std;
 
+mod nmi;
 mod privileged;
+mod pv_eoi;
+mod turns;
 
 use super::*;
 use crate::cpu::{Register, exception, gpr};
@@ -122,7 +125,9 @@ impl Box {
         Self { cpu, world, mailbox, vcpu }
     }
 
+    /// The guest has run, so what was injected is delivered, and has stopped.
     fn exit(&mut self, exit: Exit) -> Verdict {
+        self.cpu.injected = None;
         self.vcpu.handle(&mut self.cpu, &mut self.world, &self.mailbox, exit, None)
     }
 
@@ -264,20 +269,6 @@ fn a_delivery_that_was_interrupted_is_made_again_before_anything_else() {
     here.exit(Exit::HostInterrupt);
     here.prepare();
     assert_eq!(here.cpu.injected, Some(Event::Interrupt(0x31)));
-}
-
-#[test]
-fn an_nmi_blocks_the_next_until_iret() {
-    let mut here = Box::new();
-    here.mailbox.post(Wish::NMI);
-    here.prepare();
-    assert_eq!((here.cpu.injected, here.cpu.watching.1), (Some(Event::Nmi), true));
-    here.mailbox.post(Wish::NMI);
-    here.prepare();
-    assert_eq!(here.cpu.injected, None);
-    here.exit(Exit::Iret);
-    here.prepare();
-    assert_eq!(here.cpu.injected, Some(Event::Nmi));
 }
 
 #[test]

@@ -21,10 +21,13 @@ impl Vectors {
         self.0[usize::from(vector >> 6)] >> (vector & 63) & 1 == 1
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.0 == [0; 4]
+        let [a, b, c, d] = self.0;
+        a | b | c | d == 0
     }
 
+    #[inline]
     pub(super) fn highest(&self) -> Option<u8> {
         let word = (0..4).rev().find(|&word| self.0[word] != 0)?;
         Some((word as u32 * 64 + self.0[word].ilog2()) as u8)

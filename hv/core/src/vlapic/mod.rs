@@ -64,6 +64,7 @@ pub struct Vlapic {
     lvt: [u32; LVT_ENTRIES],
     timer: Timer,
     moved: bool,
+    timer_moved: bool,
 }
 
 impl Vlapic {
@@ -99,6 +100,7 @@ impl Vlapic {
             lvt: [MASKED; LVT_ENTRIES],
             timer: Timer::default(),
             moved: true,
+            timer_moved: true,
         }
     }
 
@@ -131,9 +133,20 @@ impl Vlapic {
         Address::new(self.id, self.logical, self.format >> 28 == 0, self.x2apic(), self.accepts())
     }
 
+    /// Nothing is requested, neither deliverable nor not.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.request.is_empty()
+    }
+
     /// The address, if it may have changed since this was last asked: publish it.
+    #[inline]
     pub fn changed_address(&mut self) -> Option<Address> {
-        core::mem::take(&mut self.moved).then(|| self.address())
+        if !self.moved {
+            return None;
+        }
+        self.moved = false;
+        Some(self.address())
     }
 
     /// When [`Vlapic::expire`] must be called next. A masked timer needs no call: it counts anyway.
@@ -141,9 +154,25 @@ impl Vlapic {
         self.timer.next().filter(|_| self.lvt[LVT_TIMER] & MASKED == 0)
     }
 
+    /// The counter that deadlines are meant on has moved.
+    pub fn tsc_moved(&mut self) {
+        self.timer_moved = true;
+    }
+
+    /// Whether [`Vlapic::deadline`] may have changed since this was last asked.
+    #[inline]
+    pub fn timer_moved(&mut self) -> bool {
+        let moved = self.timer_moved;
+        if moved {
+            self.timer_moved = false;
+        }
+        moved
+    }
+
     /// Raises the timer's interrupt if it is due.
     pub fn expire(&mut self, now: Now) {
         if self.timer.expire(now) {
+            self.timer_moved = true;
             self.raise(LVT_TIMER);
         }
     }

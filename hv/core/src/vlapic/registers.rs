@@ -112,11 +112,17 @@ impl Vlapic {
         value: u64,
         client: &mut impl Client,
     ) -> Result<(), GeneralProtection> {
+        // The most frequent write, and one that takes a zero only.
+        if number == Register::EOI.msr() && self.x2apic() && value == 0 {
+            self.end_of_interrupt(client);
+            return Ok(());
+        }
         match number {
             msr::APIC_BASE => return self.write_base(value),
             msr::TSC_DEADLINE => {
                 self.expire(client.now());
                 self.timer.set_tsc_deadline(value);
+                self.timer_moved = true;
                 return Ok(());
             }
             _ => {}
@@ -191,6 +197,7 @@ impl Vlapic {
     fn write_local(&mut self, register: Register, value: u32, client: &impl Client) {
         let now = client.now();
         self.expire(now);
+        self.timer_moved = true;
         match register {
             Register::TIMER_INITIAL => self.timer.set_initial(value, now.nanos),
             Register::TIMER_DIVIDE => self.timer.set_divide(value, now.nanos),
@@ -208,7 +215,7 @@ impl Vlapic {
     /// SDM 3, 11.4.7.2: requests and interrupts in service are held while disabled.
     fn write_spurious(&mut self, value: u32) {
         self.spurious = value;
-        self.moved = true;
+        (self.moved, self.timer_moved) = (true, true);
         if value & SOFTWARE_ENABLE == 0 {
             self.lvt.iter_mut().for_each(|entry| *entry |= lvt_timer::MASKED);
         }

@@ -245,7 +245,6 @@ impl World for View<'_> {
     }
     fn set_kept(&mut self, slot: Slot, value: u64) {
         match slot {
-            Slot::SpecCtrl => assert_eq!(value & !self.shared.policy.spec_ctrl, 0, "SPEC_CTRL {value:#x}"),
             Slot::TscAux => assert_eq!(value >> 32, 0, "TSC_AUX {value:#x}"),
             Slot::MiscEnable => {}
         }

@@ -12,6 +12,8 @@ use raw_cpuid::CpuIdResult;
 /// Highest basic leaf. Those above tell of what hv does not give (RDT, SGX, processor trace, AMX),
 /// or gives in KVM's leaves (rates of clocks).
 const HIGHEST_BASIC: u32 = 0xd;
+/// The leaf of XSAVE's states and sizes: the only one in which XCR0 shows.
+pub const LEAF_XSAVE: u32 = 0xd;
 /// First extended leaf, and the last that hv has an opinion on.
 const EXTENDED: u32 = 0x8000_0000;
 const HIGHEST_EXTENDED: u32 = 0x8000_0021;
@@ -228,12 +230,16 @@ impl Cpuid {
 
     /// Which states XSAVE keeps, and the room for all of them.
     fn set_xsave(&mut self, host: u32) {
-        let supported = if self.has(Feature::XSAVE) { xcr::supported(host.into()) } else { 0 };
+        let end = |state| {
+            let [size, offset, ..] = self.get(0xd, state);
+            size.saturating_add(offset)
+        };
+        let supported = if self.has(Feature::XSAVE) { xcr::supported(host.into(), end) } else { 0 };
         for subleaf in 2..=7 {
             let there = supported >> subleaf & 1 == 1;
-            // No state comes near the bound; so sums of them cannot overflow.
-            let state = self.get(0xd, subleaf).map(|word| word.min(1 << 16));
-            *self.at(0xd, subleaf) = if there { state } else { ZERO };
+            if !there {
+                *self.at(0xd, subleaf) = ZERO;
+            }
         }
         if supported == 0 {
             self.at(0xd, 1)[EAX] = 0;
@@ -276,11 +282,25 @@ impl Cpuid {
     }
 
     /// What `CPUID` answers on a virtual CPU in this state.
+    #[inline]
     pub fn lookup(&self, leaf: u32, subleaf: u32, now: &Dynamic) -> CpuIdResult {
-        let [eax, ebx, ecx, edx] = self.answer(leaf, subleaf, now);
+        let [eax, ebx, ecx, edx] = match leaf {
+            // Asked for most, and by every core.
+            1 => self.features(now),
+            _ => self.answer(leaf, subleaf, now),
+        };
         CpuIdResult { eax, ebx, ecx, edx }
     }
 
+    #[inline]
+    fn features(&self, now: &Dynamic) -> Answer {
+        let [eax, ebx, ecx, edx] = self.answers[1];
+        let on = |condition, bit| if condition { bit } else { 0 };
+        let hidden = on(!now.apic_enabled, APIC);
+        [eax, ebx | now.apic_id << 24, ecx | on(now.cr4 & cr4::OSXSAVE != 0, OSXSAVE), edx & !hidden]
+    }
+
+    #[inline(never)]
     fn answer(&self, leaf: u32, subleaf: u32, now: &Dynamic) -> Answer {
         let there = match leaf >> 28 {
             0 => leaf <= HIGHEST_BASIC,
@@ -296,11 +316,6 @@ impl Cpuid {
         };
         let mut answer = self.get(leaf, subleaf);
         match (leaf, subleaf) {
-            (1, _) => {
-                answer[EBX] |= now.apic_id << 24;
-                answer[ECX] |= if now.cr4 & cr4::OSXSAVE != 0 { OSXSAVE } else { 0 };
-                answer[EDX] &= if now.apic_enabled { !0 } else { !APIC };
-            }
             // Threads: one a core. Cores: all. No level above. SDM 2, CPUID leaf 0xb.
             (0xb, 0) => answer = [0, 1, 1 << 8, now.apic_id],
             (0xb, 1) => {

@@ -21,8 +21,6 @@ pub enum Native {
 /// MSRs that hv keeps as plain values, one set for each virtual CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// SPEC_CTRL; must be in the CPU while the guest runs, and not while hv does.
-    SpecCtrl,
     /// TSC_AUX; must be in the CPU while the guest runs.
     TscAux,
     /// IA32_MISC_ENABLE; changes nothing.
@@ -31,7 +29,7 @@ pub enum Slot {
 
 impl Slot {
     /// Values after reset, by slot. MISC_ENABLE: fast strings on; no branch trace, no PEBS.
-    pub const AT_RESET: [u64; 3] = [0, 0, 1 << 0 | 1 << 11 | 1 << 12];
+    pub const AT_RESET: [u64; 2] = [0, 1 << 0 | 1 << 11 | 1 << 12];
 }
 
 /// What to do for the guest.
@@ -88,16 +86,20 @@ enum Needs {
 
 impl Policy {
     /// What to do when the guest reads or writes MSR `number`.
+    #[inline]
     pub fn msr(&self, number: u32, access: Access) -> Action {
-        if number & !0xff == X2APIC_BASE {
-            return Action::X2Apic(number as u8);
-        }
+        if number & !0xff == X2APIC_BASE { Action::X2Apic(number as u8) } else { self.find(number, access) }
+    }
+
+    fn find(&self, number: u32, access: Access) -> Action {
         let at = table::ROWS.partition_point(|row| row.last < number);
         match table::ROWS.get(at) {
-            Some(row) if row.first <= number && self.meets(row.needs) => match access {
-                Access::Read => row.read,
-                Access::Write => row.write,
-            },
+            Some(row) if row.first <= number && (row.needs == Needs::Nothing || self.meets(row.needs)) => {
+                match access {
+                    Access::Read => row.read,
+                    Access::Write => row.write,
+                }
+            }
             _ => Action::GeneralProtection,
         }
     }
@@ -129,7 +131,6 @@ impl Policy {
     /// A reserved bit.
     pub fn keep(&self, slot: Slot, new: u64) -> Result<u64, GeneralProtection> {
         match slot {
-            Slot::SpecCtrl => accept(new, new & !self.spec_ctrl != 0),
             // AMD drops the upper half, Intel refuses it.
             Slot::TscAux => accept(new & 0xffff_ffff, new >> 32 != 0 && self.vendor != Vendor::Amd),
             Slot::MiscEnable => Ok(new),

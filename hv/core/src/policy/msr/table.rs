@@ -42,7 +42,7 @@ const DROP: Action = Ignore(!0);
 const FS: Action = Action::Native(Native::Base(SegmentName::Fs));
 const GS: Action = Action::Native(Native::Base(SegmentName::Gs));
 const DEBUG: Action = Checked(Register::DebugCtl);
-const SPEC: Action = Kept(Slot::SpecCtrl);
+const SPEC: Action = Checked(Register::SpecCtrl);
 const MISC: Action = Kept(Slot::MiscEnable);
 const AUX: Action = Kept(Slot::TscAux);
 
