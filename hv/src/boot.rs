@@ -86,11 +86,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
     // SAFETY: the tables map hv's image, its stacks and the direct map, where all that is used
     // from here on lies. This function's frame is on the door's stack, which is in the direct map.
     unsafe { own.space.activate() };
-    let states = xcr::supported(features.xcr0, |state| {
-        let place = cpu::cpuid(LEAF_XSAVE, state);
-        place.eax.saturating_add(place.ebx)
-    });
-    let kept = Kept::choose(&features, states);
+    let kept = Kept::choose(&features, register_states(&features));
     let machine = machine::set(Machine {
         features,
         platform,
@@ -142,6 +138,14 @@ extern "C" fn start() -> ! {
     }
     drill::run(machine.options);
     core_loop::run(machine, host)
+}
+
+/// Register states that a guest may have, by where each ends in the XSAVE area.
+fn register_states(features: &Features) -> u64 {
+    xcr::supported(features.xcr0, |state| {
+        let place = cpu::cpuid(LEAF_XSAVE, state);
+        place.eax.saturating_add(place.ebx)
+    })
 }
 
 /// Says what the door told.
