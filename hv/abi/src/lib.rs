@@ -7,6 +7,11 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "appliance")]
+extern crate alloc;
+
+#[cfg(feature = "appliance")]
+pub mod appliance;
 pub mod boot;
 pub mod device;
 pub mod flash;
