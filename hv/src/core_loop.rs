@@ -204,7 +204,7 @@ impl Core {
             return None;
         }
         Some(match body.vcpu.apic.deadline()? {
-            Deadline::AtTsc(tsc) => body.vcpu.tsc.to_host(tsc),
+            Deadline::AtTsc(tsc) => body.vcpu.tsc.to_host(tsc, cpu::tsc()),
             Deadline::AtNanos(nanos) => {
                 let start = vm.tsc_start.load(Ordering::Relaxed);
                 start.wrapping_add(self.machine.clock.ticks_of_nanos(nanos))

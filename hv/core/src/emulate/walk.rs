@@ -187,7 +187,8 @@ impl Paging {
             // reserved. SDM 3, 4.3.
             (2, 2) if last => (1 << 22) - (1 << (if address_bits < 40 { address_bits } else { 40 } - 19)),
             (2, _) => 0,
-            (3, 3) => high | 0xfff0_0000_0000_01e6,
+            // Bit 5 is reserved in PAE's root, but QEMU 7.2 sets it there: as the accessed bit.
+            (3, 3) => high | 0xfff0_0000_0000_01c6,
             (3, _) => high | low | no_execute | 0x7ff0_0000_0000_0000,
             (_, 4..) => high | no_execute | LARGE,
             _ => high | low | no_execute,

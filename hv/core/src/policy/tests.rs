@@ -112,5 +112,7 @@ fn counter_and_adjustment_move_together() {
     assert_eq!(tsc.read(1_600), 599, "backwards, as two's complement");
     tsc.write(0, 2_000);
     assert_eq!(tsc.read(2_001), 1);
-    assert_eq!(tsc.to_host(tsc.read(77)), 77);
+    assert_eq!(tsc.to_host(tsc.read(3_077), 3_000), 3_077);
+    assert_eq!(tsc.to_host(tsc.read(2_999), 3_000), 0, "over");
+    assert_eq!(tsc.to_host(u64::MAX, 3_000), u64::MAX, "never, and not long ago");
 }

@@ -20,9 +20,13 @@ impl GuestTsc {
         host.wrapping_add(self.offset)
     }
 
-    /// What the host's counter is when the guest's is `guest`: for deadlines.
-    pub const fn to_host(&self, guest: u64) -> u64 {
-        guest.wrapping_sub(self.offset)
+    /// What the host's counter, `host` now, is when the guest's comes to `guest`: for deadlines. Of
+    /// those that have passed 0, and of those that it never comes to its end.
+    pub const fn to_host(&self, guest: u64, host: u64) -> u64 {
+        match guest.saturating_sub(self.read(host)) {
+            0 => 0,
+            left => host.saturating_add(left),
+        }
     }
 
     /// The guest writes its counter: TSC_ADJUST moves by as much.

@@ -88,14 +88,16 @@ impl Vcpu {
             let first = self.index == 0;
             self.activity = if first { Activity::Running } else { Activity::WaitsForStartup };
         }
-        if wish.has(Wish::STARTUP) && self.activity == Activity::WaitsForStartup {
+        let waits = self.activity == Activity::WaitsForStartup;
+        if wish.has(Wish::STARTUP) && waits {
             self.start_at_page(cpu, wish.page());
         }
         if wish.has(Wish::INTERRUPTS) {
             mailbox.take_interrupts(|vector, trigger| self.apic.accept(vector, trigger));
         }
-        // One NMI waits at most, as in hardware; while it waits for STARTUP a CPU takes none.
-        self.nmi_pending |= wish.has(Wish::NMI) && self.activity != Activity::WaitsForStartup;
+        // One NMI waits at most, as in hardware; while it waits for STARTUP a CPU takes none, and what
+        // came by the same mail as STARTUP came before it: there is no handler yet.
+        self.nmi_pending |= wish.has(Wish::NMI) && !waits;
         let answered = wish.has(Wish::ANSWER) && self.activity == Activity::WaitsForAnswer;
         match answered.then(|| self.take_answer(cpu, world)) {
             Some(Verdict::Stop(reason)) => Some(reason),

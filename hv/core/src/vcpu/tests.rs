@@ -280,6 +280,7 @@ fn another_cpu_starts_by_init_and_startup() {
     assert_eq!(here.prepare(), Readiness::Wait);
     here.mailbox.post(Wish::NMI);
     assert_eq!(here.prepare(), Readiness::Wait, "an NMI starts nobody");
+    here.mailbox.post(Wish::NMI);
     here.mailbox.post(Wish::INIT);
     here.mailbox.post(Wish::startup(0x9a));
     assert_eq!(here.prepare(), Readiness::Run);

@@ -72,9 +72,9 @@ fn every_format_translates_and_marks() {
 }
 
 #[test]
-fn large_pages() {
+fn large_pages_and_reserved_bits() {
     let linear = 0x8765_4321;
-    let table: [Format<Option<u64>>; 7] = [
+    let table: [Format<Option<u64>>; 9] = [
         (
             cr4::PAE,
             LONG,
@@ -93,6 +93,9 @@ fn large_pages() {
             &[P | LARGE | 0x12_0040_0000 >> 32 << 13 | 0x40_0000, 0],
             Some(0x12_0040_0000 | linear & 0x3f_ffff),
         ),
+        // PAE's root: bit 5 is reserved, and QEMU sets it.
+        (cr4::PAE, 0, 9, &[P | A, P | W, P | W | 0x0abc_d000], Some(0x0abc_d000 | linear & 0xfff)),
+        (cr4::PAE, 0, 9, &[P | 1 << 6, P | W, P | W | 0x0abc_d000], None),
         (cr4::PSE, 0, 10, &[P | LARGE | 1 << 21, 0], None),
     ];
     for (cr4, efer, bits, entries, page) in table {
