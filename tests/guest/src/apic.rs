@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
-use hv_defs::apic::Register;
+use hv_defs::apic::{Register, icr};
 use hv_defs::msr::{APIC_BASE, apic_base};
 use x86_64::registers::model_specific::Msr;
 
@@ -48,6 +48,18 @@ pub fn enable() {
     write(Register::SPURIOUS, 0x1ff);
 }
 
+/// This CPU's ID.
+pub fn id() -> u32 {
+    let id = read(Register::ID);
+    if X2.load(Ordering::Relaxed) { id } else { id >> 24 }
+}
+
+/// Sends a command with a destination of 8 bits, in xAPIC mode, or all 32 in x2APIC mode; that is a
+/// logical one.
+pub fn send_logical(to: u32, command: u32) {
+    send(to, command | icr::LOGICAL);
+}
+
 /// Where KVM's word of the first CPU is, if it is in use: while bit 0 is set, clearing it ends an interrupt.
 pub static EOI_WORD: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
 /// Interrupts that were ended by the word.
@@ -68,17 +80,19 @@ pub fn end_of_interrupt() {
     write(Register::EOI, 0);
 }
 
-/// Brings this CPU into the mode that the first one is in.
-pub fn follow() {
-    if X2.load(Ordering::Relaxed) {
-        switch_to_x2();
-    }
-}
-
-/// Goes over to x2APIC mode, for good.
+/// Switches this CPU over to x2APIC mode, for good.
 pub fn switch_to_x2() {
     let mut base = Msr::new(APIC_BASE);
     // SAFETY: CPUID shows x2APIC.
     unsafe { base.write(base.read() | apic_base::X2APIC) };
-    X2.store(true, Ordering::Relaxed);
+}
+
+/// All CPUs have been switched over.
+pub fn all_are_x2() {
+    X2.store(true, Ordering::SeqCst);
+}
+
+/// Whether they have.
+pub fn is_x2() -> bool {
+    X2.load(Ordering::SeqCst)
 }

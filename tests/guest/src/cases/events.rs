@@ -1,14 +1,17 @@
 //! How interrupts end, and when NMIs are let through.
 
-use super::{Outcome, check, comes};
+use super::{Named, Outcome, check, comes};
 use crate::traps::{self, arrived, provoke};
 use crate::{Handover, apic, hypercall, smp};
 use core::sync::atomic::{AtomicU32, Ordering};
 use hv_defs::apic::icr;
 
+pub const ONE: &[Named] = &[("apic/eoi-by-word", eoi_by_word), ("apic/nmi-behind-nmi", nmi_behind_nmi)];
+pub const MANY: &[Named] = &[("smp/nmi-storm", nmi_storm)];
+
 /// KVM's end of interrupt without an exit: the last interrupt that waits is ended by the word, those
 /// before it by the register.
-pub fn eoi_by_word(_: &Handover) -> Outcome {
+fn eoi_by_word(_: &Handover) -> Outcome {
     const PV_EOI: u32 = 0x4b56_4d04;
     let by_word = || apic::ENDED_BY_WORD.load(Ordering::Relaxed);
     // The stack is mapped where it is.
@@ -36,7 +39,7 @@ pub fn eoi_by_word(_: &Handover) -> Outcome {
 
 /// An NMI that comes while another is handled waits until that one's `IRET` has run, and not a moment
 /// less: it finds the stack as the first one found it.
-pub fn nmi_behind_nmi(_: &Handover) -> Outcome {
+fn nmi_behind_nmi(_: &Handover) -> Outcome {
     let before = arrived(2);
     traps::NMI_AGAIN.store(3, Ordering::SeqCst);
     traps::NMI_HIGHEST.store(0, Ordering::SeqCst);
@@ -50,7 +53,7 @@ pub fn nmi_behind_nmi(_: &Handover) -> Outcome {
 
 /// NMIs faster than they are handled: each handler ends with the next one waiting, and no CPU may lose
 /// its way over it.
-pub fn nmi_storm(handover: &Handover) -> Outcome {
+fn nmi_storm(handover: &Handover) -> Outcome {
     let before = arrived(2);
     for id in 1..handover.cpus as u32 {
         for _ in 0..2_000 {
