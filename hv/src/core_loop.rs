@@ -69,6 +69,8 @@ struct Core {
     apic_ticks: Ratio,
     /// When the timer is armed for, in TSC ticks.
     armed: Option<u64>,
+    /// Since when the turn is not charged yet, in TSC ticks.
+    since: u64,
 }
 
 /// Runs the core that calls it, for good.
@@ -87,6 +89,7 @@ pub fn run(machine: &'static Machine, host: Option<HostArea>) -> ! {
         loaded: None,
         apic_ticks: Ratio::new(machine.apic_khz.load(Ordering::Relaxed), machine.clock.khz()),
         armed: None,
+        since: 0,
     };
     loop {
         core.look_around();
@@ -117,6 +120,8 @@ impl Core {
                 queue.set_class(resident.id(), class);
             }
             if resident.stirs(tsc) {
+                // It looks at its timer itself when it has its turn.
+                resident.due = None;
                 queue.wake(resident.id());
             }
             true
@@ -165,18 +170,28 @@ impl Core {
 
     /// One turn of a vCPU, at most until `until`.
     fn turn(&mut self, id: u32, until: Option<u64>) {
-        let Some(at) = self.residents.iter().position(|resident| resident.id() == id) else {
-            return self.queue.remove(id);
-        };
-        let resident = self.residents[at];
         // While it has its turn its timer is looked at in `play`.
-        self.residents[at].due = None;
-        let from = cpu::tsc();
+        let Some(resident) = self.expect(id, None) else { return self.queue.remove(id) };
+        self.since = cpu::tsc();
         let due = self.visit(&resident, until);
-        let to = cpu::tsc();
-        self.residents[at].due = due;
-        self.queue.charge(id, from, to);
+        self.charge(&resident);
+        // It may have left meanwhile, and others with it.
+        self.expect(id, due);
+    }
+
+    /// Charges what the turn took so far.
+    fn charge(&mut self, resident: &Resident) {
+        let (from, to) = (self.since, cpu::tsc());
+        self.since = to;
+        self.queue.charge(resident.id(), from, to);
         resident.front.ticks.fetch_add(to - from, Ordering::Relaxed);
+    }
+
+    /// Says when the timer of the resident with this number is due; answers who that is.
+    fn expect(&mut self, id: u32, due: Option<u64>) -> Option<Resident> {
+        let resident = self.residents.iter_mut().find(|resident| resident.id() == id)?;
+        resident.due = due;
+        Some(*resident)
     }
 
     /// Its turn, if it still lives here and its VM runs. Answers when its timer is due.
@@ -280,13 +295,16 @@ impl Core {
         over.then_some(false)
     }
 
-    /// The turn's time is up, or somebody more urgent has woken.
+    /// The turn's time is up, somebody more urgent has woken, or a turn without an end needs one now.
     fn turn_is_over(&mut self, resident: &Resident, until: Option<u64>) -> bool {
+        self.charge(resident);
         self.look_around();
-        let urgent = self.residents.iter().any(|other| {
-            self.queue.is_runnable(other.id()) && self.queue.preempts(other.id(), resident.id())
-        });
-        urgent || until.is_some_and(|until| cpu::tsc() >= until)
+        let queue = &self.queue;
+        let mut others = self.residents.iter().map(Resident::id).filter(|&id| queue.is_runnable(id));
+        match until {
+            Some(until) => cpu::tsc() >= until || others.any(|id| queue.preempts(id, resident.id())),
+            None => others.any(|id| id != resident.id()),
+        }
     }
 
     /// Has the vCPU's registers in the CPU.

@@ -36,7 +36,8 @@ fn holds(machine: &Machine) -> Result<()> {
         let text = |event: &hearth_tests::event::Event| event.field("text").unwrap_or_default().to_owned();
         let over = |line: &str| line.starts_with("guest.end") || line.starts_with("guest.panic");
         let last = qemu.log.wait_until("the guest's end", PATIENCE, |event| {
-            event.name == "vm.exit" || event.name == "vm.log" && over(&text(event))
+            let management = event.field("vm").is_ok_and(|vm| vm == "management");
+            event.name == "vm.exit" && management || event.name == "vm.log" && over(&text(event))
         })?;
         let lines: Vec<_> =
             qemu.log.events().iter().filter(|event| event.name == "vm.log").map(text).collect();

@@ -59,13 +59,22 @@ pub struct RunQueue {
     window_start: u64,
     /// Ticks that each class has had in this window.
     window_had: [u64; CLASSES],
+    /// How far each class has come: the least that one of it had that wanted to run.
+    pace: [u64; CLASSES],
 }
 
 impl RunQueue {
     /// An empty queue whose clock makes so many ticks a millisecond.
     pub const fn new(khz: u64) -> Self {
         let (slice, window) = (SLICE * khz, WINDOW * khz);
-        Self { slice, window, runners: Vec::new(), window_start: 0, window_had: [0; CLASSES] }
+        Self {
+            slice,
+            window,
+            runners: Vec::new(),
+            window_start: 0,
+            window_had: [0; CLASSES],
+            pace: [0; CLASSES],
+        }
     }
 
     /// Adds a virtual CPU, asleep.
@@ -84,22 +93,19 @@ impl RunQueue {
 
     /// Gives a virtual CPU another class.
     pub fn set_class(&mut self, id: u32, class: Class) {
-        let floor = self.floor(class);
+        let pace = self.pace[class as usize];
         if let Some(runner) = self.find(id) {
-            (runner.class, runner.had) = (class, floor);
+            (runner.class, runner.had) = (class, pace);
         }
     }
 
-    /// The virtual CPU wants to run. One that slept is not paid for the time it slept: it comes in
-    /// level with the one of its class that had least.
+    /// The virtual CPU wants to run. One that slept, or has just come, is not paid for the time before:
+    /// it comes in a slice before the one of its class that had least, so that it is served first.
     pub fn wake(&mut self, id: u32) {
-        let Some(class) = self.find(id).map(|runner| runner.class) else { return };
-        let floor = self.floor(class);
-        if let Some(runner) = self.find(id)
-            && !runner.runnable
-        {
+        let (pace, slice) = (self.pace, self.slice);
+        if let Some(runner) = self.find(id).filter(|runner| !runner.runnable) {
             runner.runnable = true;
-            runner.had = runner.had.max(floor);
+            runner.had = runner.had.max(pace[runner.class as usize].saturating_sub(slice));
         }
     }
 
@@ -115,14 +121,18 @@ impl RunQueue {
         self.runners.iter().any(|runner| runner.id == id && runner.runnable)
     }
 
-    /// The virtual CPU had the core from `from` to `to`, with all that hv did for it meanwhile.
+    /// The virtual CPU had the core from `from` to `to`, with all that hv did for it meanwhile. Is told
+    /// before others are woken, who otherwise would be paid for this time.
     pub fn charge(&mut self, id: u32, from: u64, to: u64) {
         let ticks = to.saturating_sub(from);
         self.turn_window(to);
         if let Some(runner) = self.find(id) {
             runner.had = runner.had.saturating_add(ticks);
-            let class = runner.class as usize;
-            self.window_had[class] = self.window_had[class].saturating_add(ticks);
+            let class = runner.class;
+            self.window_had[class as usize] = self.window_had[class as usize].saturating_add(ticks);
+            let mine = self.runners.iter().filter(|other| other.class == class && other.runnable);
+            let least = mine.map(|other| other.had).min().unwrap_or(0);
+            self.pace[class as usize] = self.pace[class as usize].max(least);
         }
     }
 
@@ -173,12 +183,6 @@ impl RunQueue {
         let (above, mine) = self.window_had.split_at(class as usize);
         let left = self.window.saturating_sub(above.iter().sum());
         (left / 10 * 9).saturating_sub(mine[0])
-    }
-
-    /// The least that a runnable one of `class` has had.
-    fn floor(&self, class: Class) -> u64 {
-        let mine = self.runners.iter().filter(|runner| runner.class == class && runner.runnable);
-        mine.map(|runner| runner.had).min().unwrap_or(0)
     }
 
     fn find(&mut self, id: u32) -> Option<&mut Runner> {
@@ -263,6 +267,19 @@ mod tests {
             now = until;
         }
         assert!(had[0].abs_diff(had[1]) <= 2 * (SLICE * MS), "{had:?}");
+    }
+
+    #[test]
+    fn who_has_just_come_is_not_paid_for_the_time_before() {
+        let mut queue = queue(&[(0, Class::Back)]);
+        spin(&mut queue, 500 * MS);
+        queue.sleep(0);
+        queue.add(1, Class::Back).expect("room");
+        queue.wake(1);
+        let turn = queue.pick(500 * MS).expect("one wants it");
+        queue.wake(0);
+        queue.charge(turn.id, 500 * MS, 503 * MS);
+        assert_eq!(queue.pick(503 * MS).map(|turn| turn.id), Some(0), "it had less since then");
     }
 
     #[test]

@@ -219,10 +219,11 @@ fn refused(manifest: &VmManifest, fault: &Fault) -> Status {
 
 /// The answer is in the slot: the vCPU looks for itself.
 fn complete(vm: u64, vcpu: u64) -> Outcome {
-    let fronts = &guest(vm)?.fronts;
-    let front = usize::try_from(vcpu).ok().and_then(|vcpu| fronts.get(vcpu)).ok_or(Status::NO_SUCH_THING)?;
-    front.post(Wish::ANSWER);
-    Ok(0)
+    with(vm, |vm| {
+        let front = usize::try_from(vcpu).ok().and_then(|vcpu| vm.fronts().get(vcpu));
+        front.ok_or(Status::NO_SUCH_THING)?.post(Wish::ANSWER);
+        Ok(0)
+    })
 }
 
 fn pin(vm: u64, pin: u64, level: u64) -> Outcome {

@@ -92,6 +92,12 @@ pub fn all_are_x2() {
     X2.store(true, Ordering::SeqCst);
 }
 
+/// This copy of the program is on a CPU whose APIC is in xAPIC mode.
+pub fn is_as_after_reset() {
+    X2.store(false, Ordering::SeqCst);
+    EOI_WORD.store(core::ptr::null_mut(), Ordering::SeqCst);
+}
+
 /// Whether they have.
 pub fn is_x2() -> bool {
     X2.load(Ordering::SeqCst)

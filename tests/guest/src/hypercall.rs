@@ -23,6 +23,11 @@ pub fn call(number: Call, arguments: [u64; 4]) -> i64 {
     result
 }
 
+/// An error in words, if a call was refused.
+pub fn status(result: i64, otherwise: &'static str) -> Result<(), &'static str> {
+    if result >= 0 { Ok(()) } else { Err(otherwise) }
+}
+
 /// A line for the box log; one that is too long is cut.
 pub fn log(text: fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; MAX_LOG as usize], len: 0 };

@@ -3,6 +3,7 @@
 //!
 //! Lines in the box log (`vm.log … text=`): `guest.start cpus=N`, then `case.pass NAME` or
 //! `case.fail NAME: WHAT` for each case, `bench NAME TICKS` for each kind of exit, then `guest.end passed=N failed=N`.
+//! With the option `mgmt.only=START` only the cases run whose names start so.
 
 #![no_std]
 #![no_main]
@@ -12,11 +13,14 @@
 mod apic;
 mod bench;
 mod cases;
+mod child;
 mod hypercall;
+mod manager;
 mod smp;
 mod traps;
 mod window;
 
+use core::slice;
 use hypercall::log;
 
 /// What hv hands over: a page of words in the guest's RAM.
@@ -29,6 +33,8 @@ pub struct Handover {
     pub root: u64,
     /// One past the last byte of RAM.
     pub ram_end: u64,
+    /// The command line.
+    pub options: &'static str,
 }
 
 /// Where hv starts the guest: long mode, interrupts off, its RAM mapped where it is.
@@ -36,14 +42,19 @@ pub struct Handover {
 /// # Safety
 /// Called once, by hv, with the address of the handover.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn guest_entry(handover: *const [u64; 8]) -> ! {
+unsafe extern "C" fn guest_entry(handover: *const [u64; 10]) -> ! {
     // SAFETY: hv's promise.
-    let [cpus, ram, ram_bytes, low, _, root, ..] = unsafe { handover.read() };
-    let handover = Handover { cpus, low, root, ram_end: ram + ram_bytes };
+    let [cpus, ram, ram_bytes, low, _, root, _, _, text, len] = unsafe { handover.read() };
+    // SAFETY: as above; the text stays, and nobody writes it.
+    let text =
+        unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(text as usize), len as usize) };
+    let options = str::from_utf8(text).unwrap_or("");
+    let handover = Handover { cpus, low, root, ram_end: ram + ram_bytes, options };
     traps::install();
     log(format_args!("guest.start cpus={cpus}"));
     let (mut passed, mut failed) = (0, 0);
-    for (name, case) in cases::ALL.iter().copied().flatten() {
+    let only = option(options, "mgmt.only=").unwrap_or("");
+    for (name, case) in cases::ALL.iter().copied().flatten().filter(|(name, _)| name.starts_with(only)) {
         match case(&handover) {
             Ok(()) => {
                 passed += 1;
@@ -58,6 +69,11 @@ unsafe extern "C" fn guest_entry(handover: *const [u64; 8]) -> ! {
     bench::run();
     log(format_args!("guest.end passed={passed} failed={failed}"));
     halt()
+}
+
+/// The value of an option on the command line; `key` ends with `=`.
+pub fn option(line: &'static str, key: &str) -> Option<&'static str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(key))
 }
 
 /// Sleeps for good.

@@ -29,15 +29,18 @@ mod modes;
 mod msr;
 mod paging;
 mod smp;
-mod state;
+pub mod state;
 mod timer;
+mod vm;
+mod vm_events;
+mod vm_share;
 mod x2apic;
 
 use crate::traps::arrived;
 use crate::{Handover, smp as cpus};
 use x86_64::instructions::interrupts;
 
-type Outcome = Result<(), &'static str>;
+pub type Outcome = Result<(), &'static str>;
 /// One case.
 pub type Case = fn(&Handover) -> Outcome;
 type Named = (&'static str, Case);
@@ -69,6 +72,9 @@ pub const ALL: &[&[Named]] = &[
     x2apic::MANY,
     ipi::AGAIN,
     smp::AGAIN,
+    vm::MANY,
+    vm_events::MANY,
+    vm_share::MANY,
 ];
 
 /// An exception's vector and error code, or none.

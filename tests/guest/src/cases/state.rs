@@ -33,14 +33,14 @@ global_asm!(
 );
 
 unsafe extern "C" {
-    fn load_sse(from: *const u8);
-    fn store_sse(to: *mut u8);
-    fn load_avx(from: *const u8);
-    fn store_avx(to: *mut u8);
+    pub fn load_sse(from: *const u8);
+    pub fn store_sse(to: *mut u8);
+    pub fn load_avx(from: *const u8);
+    pub fn store_avx(to: *mut u8);
 }
 
 /// Bytes that differ from each other.
-fn pattern(seed: u32) -> [u8; 512] {
+pub fn pattern(seed: u32) -> [u8; 512] {
     let mut value = seed;
     core::array::from_fn(|_| {
         value = value.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -95,7 +95,7 @@ fn general(_: &Handover) -> Outcome {
 }
 
 /// Sets a bit of CR4.
-fn control(bit: u64) -> Outcome {
+pub fn control(bit: u64) -> Outcome {
     let now: u64;
     // SAFETY: reads a register.
     unsafe { asm!("mov {}, cr4", out(reg) now) };
@@ -117,7 +117,7 @@ fn sse(_: &Handover) -> Outcome {
 }
 
 /// Whether there is AVX, with XCR0 set for it.
-fn with_avx() -> Result<bool, &'static str> {
+pub fn with_avx() -> Result<bool, &'static str> {
     if !has(1, 0, 2, 26) || !has(1, 0, 2, 28) || !has(0xd, 0, 0, 2) {
         return Ok(false);
     }
