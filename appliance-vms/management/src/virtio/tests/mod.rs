@@ -1,0 +1,4 @@
+//! Devices, driven through their registers as Linux drives them, and otherwise.
+
+mod blk;
+mod transport;
