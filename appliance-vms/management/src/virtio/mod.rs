@@ -39,9 +39,12 @@
 //! What a queue's owner must know to go on after a restart is in [`ring::QueueState`].
 
 pub mod blk;
+pub mod console;
 mod function;
+pub mod net;
 mod queues;
 pub mod ring;
+pub mod rng;
 #[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]
