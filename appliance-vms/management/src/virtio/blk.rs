@@ -3,7 +3,7 @@
 
 use super::queues::Queues;
 use super::ring::{Buffers, Chain, Fault};
-use super::{Device, Features, Kind, TURN};
+use super::{Device, Features, Kind};
 use crate::block::{BlockDevice, BlockError, Geometry, Operation, Pending, SECTOR};
 use crate::memory::HostRange;
 use alloc::boxed::Box;
@@ -140,7 +140,7 @@ impl Blk {
 
     /// Takes new requests from a queue.
     fn begin(&mut self, queue: u16, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
-        for _ in 0..TURN {
+        while queues.may_begin(queue) {
             // With the disk full, the next request that is done makes room, and no driver need notify.
             if self.on_their_way.len() >= MAX_ON_THEIR_WAY {
                 return Ok(());
@@ -148,7 +148,6 @@ impl Blk {
             let Some(chain) = queues.pop(queue)? else { return Ok(()) };
             self.request(queue, chain, context, queues)?;
         }
-        context.waker().wake_by_ref();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A virtio device as a PCI function (virtio 1.2, 4.1).
 
-use super::queues::Queues;
+use super::queues::{Queues, TURN};
 use super::ring::{Fault, QueueState};
 use super::transport::{COMMON_BYTES, ISR_CONFIG, ISR_QUEUE, NO_VECTOR, Transport};
 use super::{Device, Features, Guest};
@@ -152,8 +152,13 @@ impl<D: Device> VirtioFunction<D> {
             self.waker = Some(context.waker().clone());
         }
         let live = self.is_live();
-        let mut queues = Queues { transport: &mut self.transport, memory: &*self.guest.memory, live };
+        self.transport.begin_turn(TURN);
+        let memory = &*self.guest.memory;
+        let mut queues = Queues { transport: &mut self.transport, memory, live, more: false };
         let done = self.device.poll(context, &mut queues);
+        if queues.more {
+            context.waker().wake_by_ref();
+        }
         self.finish_reset();
         if live {
             let shown = self.show_answers();

@@ -41,6 +41,8 @@
 pub mod blk;
 pub mod console;
 mod function;
+#[cfg(test)]
+mod fuzz;
 pub mod net;
 mod queues;
 pub mod ring;
@@ -68,9 +70,6 @@ pub struct Guest {
     /// Its interrupts.
     pub interrupts: Rc<dyn Interrupts>,
 }
-
-/// Most requests that a device takes from one queue in one turn: a task must come back soon.
-pub const TURN: usize = 64;
 
 /// A set of features, by their bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,8 +110,8 @@ pub trait Device {
     fn queues(&self) -> alloc::vec::Vec<u16>;
     /// Its configuration structure, little-endian.
     fn configuration(&self) -> alloc::vec::Vec<u8>;
-    /// Does what there is to do, at most [`TURN`] requests of a queue; `context` is woken when there is
-    /// more, but for new requests, of which the transport is told.
+    /// Does what there is to do, as long as [`Queues::may_begin`]; `context` is woken when something of its
+    /// own is done. Of new requests the transport is told.
     ///
     /// # Errors
     /// [`Fault`]: the device needs a reset.

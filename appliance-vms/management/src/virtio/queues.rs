@@ -5,6 +5,11 @@ use super::ring::{Chain, Fault};
 use super::transport::Transport;
 use crate::memory::GuestMemory;
 
+/// The work of a turn for each queue, in descriptors, and what a request costs beside its own: a task must
+/// come back soon, whatever its guest asks.
+pub(super) const TURN: u16 = 2048;
+const REQUEST: u16 = 16;
+
 /// The queues of a device, with the guest's memory, for one turn. What is answered in a turn is shown to
 /// the driver at its end, with one interrupt at most for each queue.
 pub struct Queues<'a> {
@@ -12,6 +17,8 @@ pub struct Queues<'a> {
     pub(super) memory: &'a dyn GuestMemory,
     /// The driver has started the device, lets it use memory, and has done nothing wrong.
     pub(super) live: bool,
+    /// There may be more to do than this turn had time for.
+    pub(super) more: bool,
 }
 
 impl Queues<'_> {
@@ -30,13 +37,24 @@ impl Queues<'_> {
         self.live
     }
 
+    /// Whether there is time to begin with another request from a queue; if not, there is another turn.
+    pub fn may_begin(&mut self, queue: u16) -> bool {
+        let may = self.transport.work(queue, 0) > 0;
+        self.more |= !may;
+        may
+    }
+
     /// Takes the next request from a queue; none from one that is not enabled.
     ///
     /// # Errors
     /// [`Fault`].
     pub fn pop(&mut self, queue: u16) -> Result<Option<Chain>, Fault> {
         let ring = self.transport.ring(queue, self.memory).filter(|_| self.live);
-        ring.map_or(Ok(None), |mut ring| ring.pop())
+        let chain = ring.map_or(Ok(None), |mut ring| ring.pop())?;
+        if let Some(chain) = &chain {
+            self.transport.work(queue, REQUEST + chain.descriptors);
+        }
+        Ok(chain)
     }
 
     /// Puts the last `count` requests back that were taken and not answered.

@@ -70,6 +70,8 @@ const FIELDS: [(u64, u8, Field); 16] = [
 struct Queue {
     most: u16,
     state: QueueState,
+    /// Work that is left of this turn.
+    left: u16,
 }
 
 /// The state of the transport.
@@ -95,7 +97,8 @@ impl Transport {
     /// For a device that offers `features`, with a queue for each of `queues`, its most entries, on a
     /// function with `vectors` vectors.
     pub fn new(features: u64, queues: &[u16], vectors: u16) -> Self {
-        let queues = queues.iter().map(|&most| Queue { most, state: QueueState::default() }).collect();
+        let queues =
+            queues.iter().map(|&most| Queue { most, state: QueueState::default(), left: 0 }).collect();
         let mut transport = Self {
             offered: features,
             accepted: 0,
@@ -195,6 +198,18 @@ impl Transport {
             event_index: features.has(Features::EVENT_INDEX),
             indirect: features.has(Features::INDIRECT),
         })
+    }
+
+    /// Every queue may have `work` done in a turn that begins.
+    pub fn begin_turn(&mut self, work: u16) {
+        self.queues.iter_mut().for_each(|queue| queue.left = work);
+    }
+
+    /// `work` was done for a queue; how much is left of its turn.
+    pub fn work(&mut self, number: u16, work: u16) -> u16 {
+        let Some(queue) = self.queues.get_mut(usize::from(number)) else { return 0 };
+        queue.left = queue.left.saturating_sub(work);
+        queue.left
     }
 
     /// Reads the common configuration.

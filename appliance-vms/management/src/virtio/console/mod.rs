@@ -5,7 +5,7 @@ mod port;
 
 use super::queues::Queues;
 use super::ring::Fault;
-use super::{Device, Features, Kind, TURN};
+use super::{Device, Features, Kind};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::iter::once;
@@ -88,8 +88,8 @@ impl Console {
     }
 
     /// Takes control messages from the driver.
-    fn listen(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
-        for _ in 0..TURN {
+    fn listen(&mut self, queues: &mut Queues<'_>) -> Result<(), Fault> {
+        while queues.may_begin(CONTROL_OUT) {
             if self.messages.len() >= MAX_MESSAGES {
                 return Ok(());
             }
@@ -101,7 +101,6 @@ impl Console {
             }
             queues.push(CONTROL_OUT, chain.head, 0)?;
         }
-        context.waker().wake_by_ref();
         Ok(())
     }
 
@@ -129,7 +128,7 @@ impl Console {
 
     /// Hands control messages to the driver.
     fn talk(&mut self, queues: &mut Queues<'_>) -> Result<(), Fault> {
-        while !self.messages.is_empty() {
+        while !self.messages.is_empty() && queues.may_begin(CONTROL_IN) {
             let Some(chain) = queues.pop(CONTROL_IN)? else { return Ok(()) };
             let Some(message) = self.messages.pop_front() else { return Ok(()) };
             let written = chain.writable.write(queues.memory(), &message)?;
@@ -170,7 +169,7 @@ impl Device for Console {
             return Ok(());
         }
         let ports = if queues.features().has(MULTIPORT) {
-            self.listen(context, queues)?;
+            self.listen(queues)?;
             self.talk(queues)?;
             self.ports.len()
         } else {

@@ -1,6 +1,5 @@
 //! One port: bytes both ways.
 
-use crate::virtio::TURN;
 use crate::virtio::queues::Queues;
 use crate::virtio::ring::{Buffers, Fault};
 use alloc::collections::VecDeque;
@@ -98,7 +97,7 @@ impl Port {
     /// Hands bytes to the guest.
     pub fn send(&mut self, queue: u16, queues: &mut Queues<'_>) -> Result<(), Fault> {
         let before = self.to_guest.len();
-        while !self.to_guest.is_empty() {
+        while !self.to_guest.is_empty() && queues.may_begin(queue) {
             let Some(chain) = queues.pop(queue)? else { break };
             let written = chain.writable.write(queues.memory(), self.to_guest.make_contiguous())?;
             if written == 0 {
@@ -121,7 +120,7 @@ impl Port {
         queues: &mut Queues<'_>,
     ) -> Result<(), Fault> {
         let mut turn = ROOM;
-        for _ in 0..TURN {
+        while queues.may_begin(queue) {
             let (head, mut rest) = match self.held.take() {
                 Some(held) => held,
                 None => match queues.pop(queue)? {
@@ -146,7 +145,6 @@ impl Port {
             }
             queues.push(queue, head, 0)?;
         }
-        context.waker().wake_by_ref();
         Ok(())
     }
 

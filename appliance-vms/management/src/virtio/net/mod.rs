@@ -6,7 +6,7 @@ pub use frame::{Checksum, Frame};
 
 use super::queues::Queues;
 use super::ring::{Chain, Fault};
-use super::{Device, Features, Kind, TURN};
+use super::{Device, Features, Kind};
 use crate::nic::{MAX_FRAME, Mac};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -19,6 +19,8 @@ const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 /// Most frames that wait in each direction.
 const MAX_WAITING: usize = 256;
+/// Most buffers of one frame: Linux has one with room for all of it.
+const MAX_MERGED: usize = 16;
 /// Bytes of an Ethernet header: no frame is shorter.
 const MIN_FRAME: usize = 14;
 /// Bytes of the header before each frame (5.1.6): flags, segmentation, header length, segment size,
@@ -112,8 +114,8 @@ impl Net {
     }
 
     /// Takes frames from the guest.
-    fn take(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
-        for _ in 0..TURN {
+    fn take(&mut self, queues: &mut Queues<'_>) -> Result<(), Fault> {
+        while queues.may_begin(TRANSMIT) {
             if self.from_guest.len() >= MAX_WAITING {
                 return Ok(());
             }
@@ -131,13 +133,12 @@ impl Net {
                 reader.wake();
             }
         }
-        context.waker().wake_by_ref();
         Ok(())
     }
 
     /// Gives frames to the guest.
-    fn give(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
-        for _ in 0..TURN {
+    fn give(&mut self, queues: &mut Queues<'_>) -> Result<(), Fault> {
+        while queues.may_begin(RECEIVE) {
             let Some(frame) = self.to_guest.front() else { return Ok(()) };
             let len = (HEADER + frame.bytes.len()) as u64;
             let chains = match buffers(len, queues)? {
@@ -153,7 +154,6 @@ impl Net {
             self.counters.received += 1;
             fill(&chains, &received_frame(frame, chains.len() as u16, queues.features()), queues)?;
         }
-        context.waker().wake_by_ref();
         Ok(())
     }
 }
@@ -163,16 +163,15 @@ enum Room {
     Enough(Vec<Chain>),
     /// The driver has to make more available, and then notifies.
     NotYet,
-    /// The driver's buffers are too small, and a frame is to be in one.
+    /// The driver's buffers are too small.
     Never,
 }
 
 /// Takes buffers for `len` bytes.
 fn buffers(len: u64, queues: &mut Queues<'_>) -> Result<Room, Fault> {
-    let merge = queues.features().has(feature::MERGE);
+    let most = if queues.features().has(feature::MERGE) { MAX_MERGED } else { 1 };
     let mut chains: Vec<Chain> = Vec::new();
     let mut room = 0;
-    // No more than the queue holds; each has room for a byte at least.
     while room < len {
         let Some(chain) = queues.pop(RECEIVE)? else {
             queues.give_back(RECEIVE, chains.len() as u16);
@@ -183,8 +182,8 @@ fn buffers(len: u64, queues: &mut Queues<'_>) -> Result<Room, Fault> {
         }
         room += chain.writable.len();
         chains.push(chain);
-        if room < len && !merge {
-            queues.give_back(RECEIVE, 1);
+        if room < len && chains.len() >= most {
+            queues.give_back(RECEIVE, most as u16);
             return Ok(Room::Never);
         }
     }
@@ -257,7 +256,7 @@ impl Device for Net {
         bytes
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
+    fn poll(&mut self, _: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
         if core::mem::take(&mut self.link_changed) {
             queues.configuration_changed();
         }
@@ -267,8 +266,8 @@ impl Device for Net {
             self.to_guest.clear();
             return Ok(());
         }
-        self.take(context, queues)?;
-        self.give(context, queues)
+        self.take(queues)?;
+        self.give(queues)
     }
 
     fn reset(&mut self) {

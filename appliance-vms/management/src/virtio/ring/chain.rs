@@ -26,6 +26,8 @@ pub struct Chain {
     pub readable: Buffers,
     /// What the device writes.
     pub writable: Buffers,
+    /// How many descriptors had to be read for it.
+    pub descriptors: u16,
 }
 
 impl Buffers {

@@ -215,11 +215,13 @@ impl Ring<'_> {
 
     /// Follows a chain. Normal descriptors may end in one that refers to an indirect table (2.7.5.3.2).
     fn chain(&self, head: u16) -> Result<Chain, Fault> {
-        let mut chain = Chain { head, readable: Buffers::default(), writable: Buffers::default() };
+        let (readable, writable) = (Buffers::default(), Buffers::default());
+        let mut chain = Chain { head, readable, writable, descriptors: 0 };
         let (mut table, mut entries) = (self.queue.descriptors, u32::from(self.queue.size));
         let (mut number, mut in_table) = (u32::from(head), false);
         let mut writes = false;
-        for _ in 0..LONGEST_CHAIN {
+        while chain.descriptors < LONGEST_CHAIN {
+            chain.descriptors += 1;
             if number >= entries {
                 return Err(Fault::Descriptor);
             }

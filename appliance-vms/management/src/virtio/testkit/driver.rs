@@ -135,7 +135,7 @@ impl<D: Device + 'static> Driver<D> {
             } else {
                 assert_eq!(id, 9);
                 let bar = self.config_read(at + 4, 1);
-                let address = self.bar(bar) + self.config_read(at + 8, 4);
+                let address = self.bar(bar).wrapping_add(self.config_read(at + 8, 4));
                 match self.config_read(at + 3, 1) {
                     1 => self.common = address,
                     2 => self.notify = address,

@@ -1,8 +1,10 @@
 //! The other side, for tests: a guest's memory, its interrupts, and a driver.
 
 mod driver;
+mod random;
 
 pub use driver::{COMMAND, Driver, Machine};
+pub use random::Random;
 
 use super::ring::QueueState;
 use crate::interrupts::Interrupts;
@@ -16,18 +18,19 @@ use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Host-physical address of [`FakeMemory`]'s first byte.
-pub const HOST: u64 = 1 << 40;
+const HOST: u64 = 1 << 40;
 
 /// RAM from address 0 on, in one piece.
 pub struct FakeMemory {
     bytes: RefCell<Vec<u8>>,
-    /// How often it was accessed.
+    /// How often it was accessed, and how often written.
     pub accesses: Cell<u64>,
+    pub writes: Cell<u64>,
 }
 
 impl FakeMemory {
     pub fn new(bytes: usize) -> Self {
-        Self { bytes: RefCell::new(vec![0; bytes]), accesses: Cell::new(0) }
+        Self { bytes: RefCell::new(vec![0; bytes]), accesses: Cell::new(0), writes: Cell::new(0) }
     }
 
     fn range(&self, address: u64, len: u64) -> Result<core::ops::Range<usize>, NotRam> {
@@ -41,6 +44,18 @@ impl FakeMemory {
         let mut bytes = vec![0; len as usize];
         self.read(address, &mut bytes).unwrap();
         bytes
+    }
+
+    /// A physical device reads.
+    pub fn host_read(&self, range: HostRange, into: &mut [u8]) {
+        let first = (range.address - HOST) as usize;
+        into.copy_from_slice(&self.bytes.borrow()[first..first + range.len as usize]);
+    }
+
+    /// A physical device writes.
+    pub fn host_write(&self, range: HostRange, from: &[u8]) {
+        let first = (range.address - HOST) as usize;
+        self.bytes.borrow_mut()[first..first + range.len as usize].copy_from_slice(from);
     }
 
     pub fn u16(&self, address: u64) -> u16 {
@@ -57,6 +72,7 @@ impl GuestMemory for FakeMemory {
     fn write(&self, address: u64, from: &[u8]) -> Result<(), NotRam> {
         let range = self.range(address, from.len() as u64)?;
         self.bytes.borrow_mut()[range].copy_from_slice(from);
+        self.writes.set(self.writes.get() + 1);
         Ok(())
     }
     fn load_u16(&self, address: u64) -> Result<u16, NotRam> {

@@ -1,10 +1,10 @@
 //! Disks: a fake one that does things at once, or when it is told to.
 
 use crate::block::{BlockDevice, BlockError, Geometry, Operation, Pending};
-use crate::memory::{GuestMemory, HostRange};
+use crate::memory::HostRange;
 use crate::virtio::blk::Blk;
 use crate::virtio::ring::Fault;
-use crate::virtio::testkit::{Driver, FakeMemory, HOST, Machine, Piece};
+use crate::virtio::testkit::{Driver, FakeMemory, Machine, Piece};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec;
@@ -44,7 +44,8 @@ impl FakeDisk {
         })
     }
 
-    fn go_on(&self) {
+    /// All requests that wait go on.
+    pub fn go_on(&self) {
         self.waits.borrow_mut().clear();
         self.wakers.take().into_iter().for_each(Waker::wake);
     }
@@ -57,10 +58,9 @@ impl FakeDisk {
         let mut at = sector as usize * 512;
         for range in memory {
             let len = range.len as usize;
-            let guest = range.address - HOST;
             match operation {
-                Operation::Read => self.memory.write(guest, &bytes[at..at + len]).unwrap(),
-                _ => self.memory.read(guest, &mut bytes[at..at + len]).unwrap(),
+                Operation::Read => self.memory.host_write(*range, &bytes[at..at + len]),
+                _ => self.memory.host_read(*range, &mut bytes[at..at + len]),
             }
             at += len;
         }

@@ -1,7 +1,7 @@
 //! Devices, driven through their registers as Linux drives them, and otherwise.
 
-mod blk;
+pub(super) mod blk;
 mod console;
 mod net;
-mod rng;
+pub(super) mod rng;
 mod transport;

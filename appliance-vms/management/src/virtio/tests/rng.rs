@@ -6,7 +6,7 @@ use crate::virtio::testkit::Driver;
 use alloc::boxed::Box;
 
 /// Counts.
-struct Counter(u8);
+pub struct Counter(pub u8);
 
 impl Entropy for Counter {
     fn fill(&mut self, into: &mut [u8]) {
@@ -22,7 +22,7 @@ fn every_request_gets_new_bytes() {
     let mut driver = Driver::start(Rng::new(Box::new(Counter(0))), u64::MAX);
     let one = driver.request(0, &[(0x1000, 3, true), (0x2000, 2, true)]);
     let two = driver.request(0, &[(0x3000, 0x1_0000, true)]);
-    assert_eq!(driver.queues[0].answers(), [(one, 5), (two, 4096)]);
+    assert_eq!(driver.queues[0].answers(), [(one, 5), (two, 256)]);
     let memory = &driver.machine.memory;
     assert_eq!([memory.bytes(0x1000, 4), memory.bytes(0x2000, 4)], [[1, 2, 3, 0], [4, 5, 0, 0]]);
     assert_eq!(memory.bytes(0x3000, 3), [6, 7, 8]);
