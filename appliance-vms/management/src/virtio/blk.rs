@@ -84,10 +84,10 @@ struct Answer {
     data: u64,
 }
 
-/// A request on its way. After a reset there is nobody to answer.
+/// A request on its way.
 struct OnItsWay {
     request: Pending<'static>,
-    answer: Option<Answer>,
+    answer: Answer,
 }
 
 /// What is asked of the disk.
@@ -97,6 +97,14 @@ struct Order {
     memory: Vec<HostRange>,
     /// Bytes in the guest's buffers once it is done.
     data: u64,
+}
+
+/// What a request comes to.
+enum Verdict {
+    /// Something that the disk is asked.
+    Ask(Order),
+    /// An answer at once.
+    Say(Status),
 }
 
 /// A disk of a guest's.
@@ -131,9 +139,8 @@ impl Blk {
                 next += 1;
                 continue;
             };
-            if let Some(answer) = self.on_their_way.swap_remove(next).answer {
-                answer.give(Status::from(result), queues)?;
-            }
+            let answer = self.on_their_way.swap_remove(next).answer;
+            answer.give(Status::from(result), queues)?;
         }
         Ok(())
     }
@@ -168,20 +175,22 @@ impl Blk {
         }
         let all = u128::from_le_bytes(head);
         let (number, sector) = (all as u32, (all >> 64) as u64);
-        let order = match number {
+        let verdict = match number {
             kind::IN => self.transfer(Operation::Read, sector, &data, queues)?,
             kind::OUT => self.transfer(Operation::Write, sector, &chain.readable, queues)?,
-            kind::FLUSH => Ok(Order { operation: Operation::Flush, sector: 0, memory: Vec::new(), data: 0 }),
+            kind::FLUSH => {
+                Verdict::Ask(Order { operation: Operation::Flush, sector: 0, memory: Vec::new(), data: 0 })
+            }
             kind::DISCARD | kind::WRITE_ZEROES => self.erase(number, &chain.readable, queues)?,
             kind::GET_ID => {
                 answer.data = data.write(queues.memory(), &self.name)? as u64;
-                Err(Status::Ok)
+                Verdict::Say(Status::Ok)
             }
-            _ => Err(Status::Unsupported),
+            _ => Verdict::Say(Status::Unsupported),
         };
-        let order = match order {
-            Ok(order) => order,
-            Err(status) => return answer.give(status, queues),
+        let order = match verdict {
+            Verdict::Ask(order) => order,
+            Verdict::Say(status) => return answer.give(status, queues),
         };
         answer.data = order.data;
         // Without FLUSH the driver can't ask for durability: then writes are durable at once (5.2.6.2).
@@ -190,43 +199,38 @@ impl Blk {
         match request.as_mut().poll(context) {
             Poll::Ready(result) => answer.give(Status::from(result), queues),
             Poll::Pending => {
-                self.on_their_way.push(OnItsWay { request, answer: Some(answer) });
+                self.on_their_way.push(OnItsWay { request, answer });
                 Ok(())
             }
         }
     }
 
-    /// A read or write, or why it can't be.
+    /// A read or write.
     fn transfer(
         &self,
         operation: Operation,
         sector: u64,
         buffers: &Buffers,
         queues: &Queues<'_>,
-    ) -> Result<Result<Order, Status>, Fault> {
+    ) -> Result<Verdict, Fault> {
         let len = buffers.len();
         let writes = operation == Operation::Write;
         if len == 0 || len > MAX_DATA || !len.is_multiple_of(SECTOR) || !self.holds(sector, len / SECTOR) {
-            return Ok(Err(Status::IoError));
+            return Ok(Verdict::Say(Status::IoError));
         }
         if writes && self.geometry.read_only {
-            return Ok(Err(Status::IoError));
+            return Ok(Verdict::Say(Status::IoError));
         }
         let memory = buffers.host(queues.memory())?;
-        Ok(Ok(Order { operation, sector, memory, data: if writes { 0 } else { len } }))
+        Ok(Verdict::Ask(Order { operation, sector, memory, data: if writes { 0 } else { len } }))
     }
 
-    /// Discarding or writing zeroes, or why it can't be (5.2.6.2). A request has one segment, as the
+    /// Discarding or writing zeroes (5.2.6.2). A request has one segment, as the
     /// configuration says.
-    fn erase(
-        &self,
-        number: u32,
-        buffers: &Buffers,
-        queues: &Queues<'_>,
-    ) -> Result<Result<Order, Status>, Fault> {
+    fn erase(&self, number: u32, buffers: &Buffers, queues: &Queues<'_>) -> Result<Verdict, Fault> {
         let mut segment = [0; SEGMENT];
         if buffers.len() != SEGMENT as u64 {
-            return Ok(Err(Status::IoError));
+            return Ok(Verdict::Say(Status::IoError));
         }
         buffers.read(queues.memory(), &mut segment)?;
         let all = u128::from_le_bytes(segment);
@@ -234,15 +238,15 @@ impl Blk {
         let discards = number == kind::DISCARD;
         let (most, flags_allowed) = if discards { (MAX_DISCARD, 0) } else { (MAX_ZEROES, UNMAP) };
         if flags & !flags_allowed != 0 || discards && !self.geometry.discards {
-            return Ok(Err(Status::Unsupported));
+            return Ok(Verdict::Say(Status::Unsupported));
         }
         if self.geometry.read_only || sectors > most || !self.holds(sector, sectors.into()) {
-            return Ok(Err(Status::IoError));
+            return Ok(Verdict::Say(Status::IoError));
         }
         let sectors = sectors.into();
         let operation =
             if discards { Operation::Discard { sectors } } else { Operation::WriteZeroes { sectors } };
-        Ok(Ok(Order { operation, sector, memory: Vec::new(), data: 0 }))
+        Ok(Verdict::Ask(Order { operation, sector, memory: Vec::new(), data: 0 }))
     }
 
     /// Whether the disk has those sectors.
@@ -323,8 +327,8 @@ impl Device for Blk {
     }
 
     fn reset(&mut self) {
-        // The disk still has the guest's memory: the requests stay until they are done.
-        self.on_their_way.iter_mut().for_each(|entry| entry.answer = None);
+        // The disk still has the guest's memory: the requests stay until they are done, and only then
+        // the reset is. Nobody is live until then, so they are not answered.
     }
 
     fn is_quiet(&self) -> bool {

@@ -36,6 +36,9 @@
 //! # }
 //! ```
 //!
+//! Functions are shared by bus and task, and borrowed for the time of one call: wakers, interrupts and disks
+//! that are called meanwhile must not call back at once.
+//!
 //! What a queue's owner must know to go on after a restart is in [`ring::QueueState`].
 
 pub mod blk;
