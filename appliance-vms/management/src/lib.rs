@@ -15,3 +15,5 @@ pub mod bus;
 pub mod interrupts;
 pub mod memory;
 pub mod nic;
+pub mod pci;
+pub mod virtio;

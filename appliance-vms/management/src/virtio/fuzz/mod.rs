@@ -1,0 +1,160 @@
+//! Devices against drivers that do anything: any access to any register, anything in the rings, any
+//! notification, resets at any moment. After each step everything is checked that must hold whatever a
+//! driver does (`check.rs`).
+//!
+//! A run is a row of drivers' lives, and each follows from one number, its seed. A step that fails names
+//! the life and how to live it again. By environment: `HEARTH_FUZZ_STEPS`, `HEARTH_FUZZ_SEED`;
+//! `HEARTH_FUZZ_LIFE` lives that one life only.
+
+extern crate std;
+
+mod check;
+mod driver;
+
+use super::Device;
+use super::VirtioFunction;
+use super::blk::Blk;
+use super::console::Console;
+use super::net::{Checksum, Frame, Net};
+use super::rng::Rng;
+use super::testkit::{Driver, Machine, Random, Woken};
+use super::tests::blk::{FakeDisk, SECTORS};
+use super::tests::rng::Counter;
+use crate::block::BlockError;
+use crate::nic::Mac;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec;
+use check::{Check, Tally};
+use core::task::{Context, Poll, Waker};
+use std::println;
+
+/// Steps when nobody says how many: some seconds without optimisation.
+const STEPS: u64 = 100_000;
+/// Steps of a life.
+const LIFE: u64 = 500;
+
+/// Which step is being made; it says so when that step panics.
+struct Place {
+    life: u64,
+    step: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("step {} of life {:#x} failed; again:", self.step, self.life);
+            println!("HEARTH_FUZZ_LIFE={:#x} cargo test -p management fuzz", self.life);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let digits = text.strip_prefix("0x");
+    let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
+    Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+}
+
+/// A driver's life with `device`; `outside` is what happens on the other side of it.
+fn live_with<D: Device + 'static>(
+    machine: Machine,
+    device: D,
+    mut outside: impl FnMut(&mut VirtioFunction<D>, &mut Random),
+    (random, place, tally): (&mut Random, &mut Place, &mut Tally),
+) {
+    let mut driver = Driver::probe_in(machine, device);
+    driver::restart(&mut driver, random);
+    let mut check = Check::new(&driver);
+    while place.step < LIFE {
+        place.step += 1;
+        tally.steps += 1;
+        let before = driver.function.borrow().fault();
+        driver::step(&mut driver, random);
+        check.after_step(&driver, before, tally);
+        if random.once_in(4) {
+            outside(&mut driver.function.borrow_mut(), random);
+        }
+        check.turn(&mut driver, tally);
+    }
+}
+
+fn live(life: u64, tally: &mut Tally) {
+    let (mut place, mut random) = (Place { life, step: 0 }, Random::new(life));
+    let machine = Machine::new();
+    let kind = random.below(4);
+    let with = (&mut random, &mut place, tally);
+    match kind {
+        0 => {
+            let disk = FakeDisk::new(&machine);
+            let blk = Blk::new(disk.clone(), "disk", 2);
+            let outside = |_: &mut VirtioFunction<Blk>, random: &mut Random| disk_does(&disk, random);
+            live_with(machine, blk, outside, with);
+        }
+        1 => live_with(machine, Net::new(Mac([2, 0, 0, 0, 0, 1])), network_does, with),
+        2 => live_with(machine, Console::new(&["one", "two"]), reader_does, with),
+        _ => live_with(machine, Rng::new(Box::new(Counter(0))), |_, _| {}, with),
+    }
+}
+
+fn disk_does(disk: &FakeDisk, random: &mut Random) {
+    match random.below(8) {
+        0 => disk.fails.set(random.one_of(&[None, Some(BlockError::Device), Some(BlockError::Unsupported)])),
+        1..4 => disk.waits.borrow_mut().push(random.below(SECTORS)),
+        _ => disk.go_on(),
+    }
+    if random.once_in(8) {
+        disk.fails.set(None);
+    }
+    disk.asked.borrow_mut().clear();
+}
+
+fn network_does(function: &mut VirtioFunction<Net>, random: &mut Random) {
+    let waker = Waker::from(Arc::new(Woken::default()));
+    let net = function.device_mut();
+    if random.once_in(16) {
+        net.set_link(!random.once_in(4));
+    }
+    for _ in 0..random.below(8) {
+        let bytes = vec![0; random.one_of(&[14, 60, 1514])];
+        let checksum = Checksum { start: random.below(70) as u16, offset: random.below(20) as u16 };
+        net.receive(Frame { bytes, checksum: random.once_in(2).then_some(checksum) });
+    }
+    for _ in 0..random.below(8) {
+        if let Poll::Ready(frame) = net.poll_sent(&mut Context::from_waker(&waker)) {
+            assert!(frame.is_sound() && (14..=1514).contains(&frame.bytes.len()));
+            frame.complete();
+        }
+    }
+}
+
+fn reader_does(function: &mut VirtioFunction<Console>, random: &mut Random) {
+    let waker = Waker::from(Arc::new(Woken::default()));
+    let port = random.below(4) as usize;
+    let console = function.device_mut();
+    let open = console.is_open(port);
+    let taken = console.write(port, &vec![7; random.below(0x2000) as usize]);
+    assert!(open || taken == 0);
+    if let Poll::Ready(bytes) = console.poll_read(port, &mut Context::from_waker(&waker)) {
+        assert!(!bytes.is_empty() && bytes.len() <= 1 << 16);
+    }
+}
+
+#[test]
+fn no_driver_breaks_a_device() {
+    let mut tally = Tally::default();
+    if let Some(life) = number("HEARTH_FUZZ_LIFE") {
+        return live(life, &mut tally);
+    }
+    let seed = number("HEARTH_FUZZ_SEED").unwrap_or(1);
+    let steps = number("HEARTH_FUZZ_STEPS").unwrap_or(STEPS);
+    let (started, mut seeds) = (std::time::Instant::now(), Random::new(seed));
+    while tally.steps < steps {
+        live(seeds.next(), &mut tally);
+    }
+    let rate = u128::from(tally.steps) * 1000 / started.elapsed().as_millis().max(1);
+    println!("fuzz seed={seed} steps_a_second={rate} {tally:?}");
+    if steps >= STEPS {
+        tally.reached();
+    }
+}

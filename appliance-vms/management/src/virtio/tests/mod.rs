@@ -1,0 +1,7 @@
+//! Devices, driven through their registers as Linux drives them, and otherwise.
+
+pub(super) mod blk;
+mod console;
+mod net;
+pub(super) mod rng;
+mod transport;
