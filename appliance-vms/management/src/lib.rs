@@ -10,8 +10,14 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod block;
 pub mod bus;
 pub mod interrupts;
+pub mod loader;
 pub mod memory;
+pub mod models;
 pub mod nic;
+pub mod platform;
+#[cfg(test)]
+mod testkit;
