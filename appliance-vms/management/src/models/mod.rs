@@ -3,8 +3,11 @@
 //! Each answers accesses to its registers ([`crate::bus::Registers`]), drives its pin through
 //! [`crate::interrupts::Pin`], and keeps what its owner must do until the owner asks.
 
+pub mod debug_exit;
 pub mod lines;
 pub mod power;
+pub mod reset;
+pub mod rtc;
 pub mod uart;
 
 /// What a guest asks of whoever runs it. Devices keep it until they are asked for it.
