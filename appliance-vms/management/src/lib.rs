@@ -19,5 +19,6 @@ pub mod memory;
 pub mod models;
 pub mod nic;
 pub mod platform;
+pub mod supervisor;
 #[cfg(test)]
 mod testkit;
