@@ -3,16 +3,21 @@
 //! Files come through [`Source`], piece by piece, from wherever they lie; none is held in memory as a
 //! whole. What a file says is checked before it is believed.
 
+mod elf;
 mod error;
 mod linux;
+mod multiboot;
+mod pvh;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod tests;
 
 pub use error::LoadError;
 
 use crate::block::BlockError;
 use crate::memory::GuestMemory;
-use crate::platform::{LOADER, MapKind, Ram};
+use crate::platform::{EXTENDED, LOADER, LOW_RAM_END, MapKind, Ram};
 use alloc::boxed::Box;
 use alloc::vec;
 use core::future::Future;
@@ -97,7 +102,8 @@ const MAX_COMMAND_LINE: usize = (LOADER.base + LOADER.len - COMMAND_LINE) as usi
 pub async fn load(program: &Program<'_>, guest: &Guest<'_>) -> Result<StartState, LoadError> {
     match program.format {
         Format::Linux => linux::load(program, guest).await,
-        Format::Pvh | Format::Multiboot => Err(LoadError::Unsupported("another format")),
+        Format::Pvh => pvh::load(program, guest).await,
+        Format::Multiboot => multiboot::load(program, guest).await,
     }
 }
 
@@ -106,6 +112,14 @@ impl Program<'_> {
     fn initrd(&self) -> Option<(&dyn Source, u64)> {
         self.initrd.map(|initrd| (initrd, initrd.len())).filter(|(_, len)| *len != 0)
     }
+}
+
+/// A part of a kernel: bytes of its file, and the room that begins with them and goes on with zeroes.
+#[derive(Clone, Copy)]
+struct Part {
+    offset: u64,
+    len: u64,
+    to: PhysRange,
 }
 
 /// Reads from a file, whose end may come before.
@@ -139,6 +153,53 @@ impl Guest<'_> {
             offset = offset.saturating_add(piece.len);
         }
         Ok(())
+    }
+
+    /// Whether a part of a kernel can lie there.
+    fn check_room(&self, to: PhysRange) -> Result<(), LoadError> {
+        let ram_end = self.ram.low();
+        if to.base.checked_add(to.len).is_none() {
+            return Err(LoadError::OutsideRam(to));
+        }
+        if !self.ram.usable().any(|range| range.contains(to)) {
+            let more_would_help = to.base >= EXTENDED && to.end() <= LOW_RAM_END;
+            let too_little = LoadError::TooLittleRam { needs: to, ram_end };
+            return Err(if more_would_help { too_little } else { LoadError::OutsideRam(to) });
+        }
+        if to.overlaps(LOADER) { Err(LoadError::OnLoader(to)) } else { Ok(()) }
+    }
+
+    /// Puts a part of a kernel where it belongs.
+    async fn put(&self, kernel: &dyn Source, part: Part) -> Result<(), LoadError> {
+        let Part { offset, len, to } = part;
+        if len > to.len {
+            return Err(LoadError::NotAKernel {
+                wanted: "kernel that can be loaded",
+                why: "a part of it is larger in its file than in memory",
+            });
+        }
+        self.check_room(to)?;
+        self.copy("kernel", kernel, offset, PhysRange::new(to.base, len)).await?;
+        let zeroes = PhysRange::new(to.base.saturating_add(len), to.len - len);
+        let buffer = vec![0; zeroes.len.min(CHUNK) as usize];
+        for piece in chunks(zeroes) {
+            self.memory.write(piece.base, buffer.get(..piece.len as usize).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Puts the initrd, if there is one, on the pages after the end of the kernel.
+    async fn put_module(&self, program: &Program<'_>, end: u64) -> Result<Option<PhysRange>, LoadError> {
+        let Some((initrd, bytes)) = program.initrd() else { return Ok(None) };
+        // The end is in RAM.
+        let base = end.max(EXTENDED).next_multiple_of(PAGE_SIZE);
+        let room = self.ram.low().saturating_sub(base);
+        if bytes > room {
+            return Err(LoadError::InitrdTooLarge { bytes, room });
+        }
+        let range = PhysRange::new(base, bytes);
+        self.copy("initrd", initrd, 0, range).await?;
+        Ok(Some(range))
     }
 
     /// Puts the command line where it belongs, behind `prefix`, and a zero after it.
