@@ -142,3 +142,8 @@ impl Random {
         self.next() % limit
     }
 }
+
+/// How many steps a fuzz test makes: `HEARTH_FUZZ_STEPS`, or `usually` where nobody says.
+pub(crate) fn fuzz_steps(usually: u64) -> u64 {
+    std::env::var("HEARTH_FUZZ_STEPS").map_or(usually, |steps| steps.parse().expect("a number of steps"))
+}

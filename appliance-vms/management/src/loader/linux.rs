@@ -2,7 +2,7 @@
 //! Linux, Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::{BOOT_INFO, COMMAND_LINE, E820Entry, Guest, LoadError, PAGE_TABLES, Program, read, start};
 use crate::memory::{GuestMemory, NotRam};

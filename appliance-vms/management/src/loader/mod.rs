@@ -5,6 +5,8 @@
 
 mod elf;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod linux;
 mod multiboot;
 mod pvh;

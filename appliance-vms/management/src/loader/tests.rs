@@ -62,7 +62,7 @@ fn fill(mut file: Vec<u8>) -> Vec<u8> {
 }
 
 /// A PVH kernel with its note at 0x800.
-fn pvh(entry: &[u8]) -> Vec<u8> {
+pub(super) fn pvh(entry: &[u8]) -> Vec<u8> {
     let len = 16 + entry.len() as u64;
     let mut file = elf64(62, 0, &[TEXT, DATA, (NOTE, 0x800, 0, 0, len, len)]);
     put(&mut file, 0x800, &4u32.to_le_bytes());
@@ -83,8 +83,13 @@ fn with_header(mut file: Vec<u8>, offset: usize, flags: u32, addresses: &[u32]) 
     file
 }
 
-fn multiboot() -> Vec<u8> {
+pub(super) fn multiboot() -> Vec<u8> {
     with_header(elf32(ENTRY as u32, &[TEXT, DATA]), 0x1000, 3, &[])
+}
+
+/// A kernel that is no ELF file: its header at 0x1200, with these addresses.
+pub(super) fn flat(addresses: [u32; 5]) -> Vec<u8> {
+    with_header(fill(empty(0x2000)), 0x1200, 1 << 16, &addresses)
 }
 
 fn refusal(format: Format, file: &[u8]) -> String {
@@ -183,16 +188,14 @@ fn an_elf_entry_may_be_virtual() {
 fn addresses_in_the_header_come_before_elf() {
     // The header is 0x100 into the part that is loaded at 2 MiB, which has 0x800 bytes and 0x1000 with .bss.
     let at = 2 * MIB as u32;
-    let flat = fill(empty(0x2000));
-    let fields = [at + 0x100, at, at + 0x800, at + 0x1000, at + 0x40];
-    let file = with_header(flat.clone(), 0x1200, 1 << 16, &fields);
+    let file = flat([at + 0x100, at, at + 0x800, at + 0x1000, at + 0x40]);
     let Loaded { ram, start } = load_with(Format::Multiboot, 16, &file, None, "");
     assert_eq!(start.map(|start| start.rip), Ok(u64::from(at) + 0x40));
     assert_eq!(ram.bytes(at.into(), 0x800), file[0x1100..0x1900]);
     assert_eq!(ram.bytes(u64::from(at) + 0x800, 0x800), empty(0x800));
     assert_eq!(ram.bytes(u64::from(at) + 0x1000, 1), [0xa5], "and no further");
     // To the end of the file, without .bss.
-    let file = with_header(flat, 0x1200, 1 << 16, &[at + 0x100, at, 0, 0, at]);
+    let file = flat([at + 0x100, at, 0, 0, at]);
     let Loaded { ram, start } = load_with(Format::Multiboot, 16, &file, None, "");
     assert_eq!(start.map(|start| start.rip), Ok(at.into()));
     assert_eq!(ram.bytes(at.into(), 0xf00), file[0x1100..]);

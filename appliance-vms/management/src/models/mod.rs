@@ -8,6 +8,8 @@ pub mod lines;
 pub mod power;
 pub mod reset;
 pub mod rtc;
+#[cfg(test)]
+mod tests;
 pub mod uart;
 
 /// What a guest asks of whoever runs it. Devices keep it until they are asked for it.

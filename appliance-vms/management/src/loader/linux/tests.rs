@@ -10,7 +10,7 @@ const PAYLOAD: usize = 0x3000;
 const OFFSET: usize = 3 * 512;
 
 /// A kernel that prefers 16 MiB and needs 8 MiB there.
-fn kernel() -> Vec<u8> {
+pub(in crate::loader) fn kernel() -> Vec<u8> {
     let mut file = empty(OFFSET + PAYLOAD);
     put(&mut file, 0x1f1, &[2]);
     put(&mut file, 0x1f4, &((PAYLOAD / 16) as u32).to_le_bytes());
