@@ -3,6 +3,7 @@
 //! Each answers accesses to its registers ([`crate::bus::Registers`]), drives its pin through
 //! [`crate::interrupts::Pin`], and keeps what its owner must do until the owner asks.
 
+pub mod board;
 pub mod debug_exit;
 pub mod lines;
 pub mod power;
