@@ -22,8 +22,9 @@ use crate::memory::GuestMemory;
 use crate::platform::{EXTENDED, LOADER, LOW_RAM_END, MapKind, Ram};
 use alloc::boxed::Box;
 use alloc::vec;
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
+use core::task::Poll;
 use hv_abi::appliance::Format;
 use hv_abi::manifest::{self, StartMode, StartState};
 use hv_abi::memory::{PAGE_SIZE, PhysRange};
@@ -139,7 +140,7 @@ async fn read(
 }
 
 impl Guest<'_> {
-    /// Copies `len` bytes of a file into RAM.
+    /// Copies a part of a file into RAM, as much as there is room.
     async fn copy(
         &self,
         what: &'static str,
@@ -186,6 +187,7 @@ impl Guest<'_> {
         let buffer = vec![0; zeroes.len.min(CHUNK) as usize];
         for piece in chunks(zeroes) {
             self.memory.write(piece.base, buffer.get(..piece.len as usize).unwrap_or_default())?;
+            let_others().await;
         }
         Ok(())
     }
@@ -213,6 +215,19 @@ impl Guest<'_> {
         }
         Ok(self.memory.write(COMMAND_LINE, &bytes)?)
     }
+}
+
+/// Lets other tasks have a turn: clearing a gigabyte takes longer than one may hold the CPU.
+async fn let_others() {
+    let mut had_theirs = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut had_theirs, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A range in pieces of at most [`CHUNK`] bytes.
