@@ -10,10 +10,17 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod block;
 pub mod bus;
 pub mod interrupts;
+pub mod loader;
 pub mod memory;
+pub mod models;
 pub mod nic;
 pub mod pci;
+pub mod platform;
+pub mod supervisor;
+#[cfg(test)]
+mod testkit;
 pub mod virtio;
