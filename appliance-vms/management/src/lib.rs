@@ -12,6 +12,8 @@ extern crate alloc;
 
 pub mod block;
 pub mod bus;
+pub mod drivers;
 pub mod interrupts;
 pub mod memory;
 pub mod nic;
+pub mod storage;

@@ -1,0 +1,5 @@
+//! Drivers of physical devices, over two small traits: their registers, and memory that they reach.
+
+pub mod dma;
+#[cfg(test)]
+pub(crate) mod fake;
