@@ -15,5 +15,6 @@ pub mod bus;
 pub mod drivers;
 pub mod interrupts;
 pub mod memory;
+pub mod net;
 pub mod nic;
 pub mod storage;
