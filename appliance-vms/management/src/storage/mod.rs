@@ -6,3 +6,4 @@ mod fake;
 pub mod gpt;
 pub mod part;
 pub mod system;
+pub mod volumes;

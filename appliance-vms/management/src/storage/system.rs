@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use zerocopy::FromBytes;
 
 pub use check::Nonsense;
+pub(super) use check::is_name;
 
 /// Why a bundle can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
