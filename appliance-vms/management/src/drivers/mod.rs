@@ -3,3 +3,5 @@
 pub mod dma;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod nvme;
+pub mod registers;
