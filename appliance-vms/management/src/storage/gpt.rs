@@ -7,7 +7,9 @@
 mod tests;
 
 use super::bytes::{DiskBytes, DiskError};
-use crate::block::SECTOR;
+use super::part::Part;
+use crate::block::{BlockDevice, BlockError, SECTOR};
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -34,6 +36,16 @@ pub struct Partition {
     pub first: u64,
     /// How many there are.
     pub sectors: u64,
+}
+
+impl Partition {
+    /// The partition as a disk of its own.
+    ///
+    /// # Errors
+    /// [`BlockError::OutOfRange`]: it is a partition of another disk.
+    pub fn part(&self, disk: Rc<dyn BlockDevice>, read_only: bool) -> Result<Part, BlockError> {
+        Part::new(disk, self.first, self.sectors, read_only)
+    }
 }
 
 /// Which copy of a partition table.

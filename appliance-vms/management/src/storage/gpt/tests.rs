@@ -1,7 +1,6 @@
 use super::super::fake::FakeDisk;
 use super::*;
 use crate::drivers::fake::{Random, now};
-use alloc::rc::Rc;
 use alloc::string::ToString;
 use gpt_disk_types::{GptPartitionType, LbaLe, U32Le, guid};
 
@@ -84,6 +83,9 @@ fn partitions_are_found_by_name() {
         assert_eq!((data.first, data.sectors), (100 * scale, 101 * scale));
         assert_eq!(data.kind, GptPartitionType::BASIC_DATA.0);
         assert_eq!(table.named("nobody"), None);
+        let part = data.part(disk, true).unwrap();
+        assert_eq!((part.geometry().sectors, part.geometry().read_only), (101 * scale, true));
+        assert!(data.part(FakeDisk::new(block * 200, block as u32), true).is_err());
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an index must keep to, so that nobody has to ask again.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
@@ -61,10 +62,10 @@ fn appliance(one: &Appliance, files: &Range<u64>) -> Result<(), Nonsense> {
     if !blobs.all(|blob| lies_in(blob, files)) {
         return Err(Nonsense::File(name()));
     }
-    for (at, disk) in one.disks.iter().enumerate() {
+    let mut volumes = BTreeSet::new();
+    for disk in &one.disks {
         let Disk::Volume { name: volume, size } = disk else { continue };
-        let same = |other: &Disk| matches!(other, Disk::Volume { name, .. } if name == volume);
-        if !is_name(volume) || one.disks.iter().take(at).any(same) {
+        if !is_name(volume) || !volumes.insert(volume) {
             return Err(Nonsense::VolumeName(name()));
         }
         if *size == 0 || !size.is_multiple_of(BLOCK) {
