@@ -19,6 +19,8 @@ use gpt_disk_types::{GptHeader, GptHeaderRevision, GptPartitionEntry, GptPartiti
 
 /// Most bytes of an entry array: 1024 entries of 128 bytes, eight times what everybody writes.
 const MAX_ENTRIES: u64 = 128 << 10;
+/// Least bytes that are kept free for entries at both ends of a disk (5.3.1).
+const RESERVED: u64 = 16 << 10;
 /// Bytes of a header; larger ones have their check sum over all of it (5.3.2, `HeaderSize`).
 const HEADER: usize = size_of::<GptHeader>();
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -244,7 +246,10 @@ impl Area {
         let entries_len = entries_len.ok_or(Fault::Entries)?;
         let first_usable = header.first_usable_lba.to_u64();
         let last_usable = header.last_usable_lba.to_u64();
-        if first_usable < 2 || last_usable >= blocks || first_usable > last_usable {
+        // Both copies have their places, whichever of them is read.
+        let reserved = RESERVED.div_ceil(block);
+        let clear = first_usable >= 2 + reserved && last_usable.saturating_add(2 + reserved) <= blocks;
+        if !clear || first_usable > last_usable {
             return Err(Fault::Header);
         }
         let entries = header.partition_entry_lba.to_u64();
