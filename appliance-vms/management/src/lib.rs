@@ -13,13 +13,16 @@ extern crate alloc;
 pub mod acpi;
 pub mod block;
 pub mod bus;
+pub mod drivers;
 pub mod interrupts;
 pub mod loader;
 pub mod memory;
 pub mod models;
+pub mod net;
 pub mod nic;
 pub mod pci;
 pub mod platform;
+pub mod storage;
 pub mod supervisor;
 #[cfg(test)]
 mod testkit;

@@ -1,0 +1,8 @@
+//! Drivers of physical devices, over two small traits: their registers, and memory that they reach.
+
+pub mod dma;
+pub mod e1000;
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod nvme;
+pub mod registers;

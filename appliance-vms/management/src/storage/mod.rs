@@ -1,0 +1,9 @@
+//! What lies on the disks, and who may reach which of it.
+
+pub mod bytes;
+#[cfg(test)]
+mod fake;
+pub mod gpt;
+pub mod part;
+pub mod system;
+pub mod volumes;
