@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod block;
 pub mod bus;
+pub mod executor;
 pub mod interrupts;
 pub mod memory;
 pub mod nic;
