@@ -8,7 +8,7 @@ use crate::refusal::{refuse, refuse_machine, sentence};
 use crate::{core_loop, devices, drill, event, idle, log, memory, panic, screen, smp, vm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
-use hv_abi::memory::{MemoryKind, PhysRange};
+use hv_abi::memory::{MemoryKind, PAGE_SIZE, PhysRange};
 use hv_arch::apic::LocalApic;
 use hv_arch::memory_types::MemoryTypes;
 use hv_arch::percpu::{self, FAULT_STACKS, MAX_CPUS};
@@ -188,10 +188,11 @@ fn ram_bytes(boot: &BootInfo) -> u64 {
     boot.memory.total(MemoryKind::USABLE) + boot.memory.total(MemoryKind::LANDING)
 }
 
-/// The image stays where it landed; the rest of the landing has served.
+/// The image stays where it landed, and so does the management VM's program, which may have to start
+/// again; the rest of the landing has served.
 fn free_landing(machine: &Machine, boot: &BootInfo) {
-    let image_end = boot.image.end();
-    let rest = PhysRange::new(image_end, boot.landing.end() - image_end);
+    let kept_end = boot.image.end().max(boot.module.end().next_multiple_of(PAGE_SIZE));
+    let rest = PhysRange::new(kept_end, boot.landing.end().saturating_sub(kept_end));
     // The stack in use is in there: nothing is claimed before `start` has left it.
     let freed = machine.memory.lock().give(rest, Owner::Hypervisor, Owner::Free);
     if let Err(error) = freed {

@@ -14,5 +14,6 @@ pub mod block;
 pub mod bus;
 pub mod executor;
 pub mod interrupts;
+pub mod log;
 pub mod memory;
 pub mod nic;
