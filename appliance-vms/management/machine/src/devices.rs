@@ -95,8 +95,14 @@ impl Device {
     ///
     /// # Errors
     /// There is no such message, or hv has no interrupt left for it.
-    pub fn bind(&self, message: u32, event: &Event) -> Outcome {
-        hypercall::bind(self.info.address, message, Some(event.number()))
+    pub fn bind(&self, message: u16, event: &Event) -> Outcome {
+        hypercall::bind(self.info.address, message.into(), Some(event.number()))
+    }
+
+    /// Has a message of it set no event any more.
+    pub fn unbind(&self, message: u16) {
+        // A message that was bound can be masked.
+        let _ = hypercall::bind(self.info.address, message.into(), None);
     }
 }
 

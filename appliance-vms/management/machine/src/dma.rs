@@ -59,6 +59,14 @@ impl Dma {
         unsafe { self.at.as_ptr().add(offset).cast() }
     }
 
+    /// Part of it as bytes, for drivers that lend it to a device. Whoever makes a reference of it sees to
+    /// it that nobody else has these bytes for as long, the device neither.
+    pub fn bytes(&self, offset: usize, len: usize) -> *mut [u8] {
+        assert!(offset + len <= self.layout.size(), "beyond a piece of DMA memory");
+        // SAFETY: just seen to be inside the allocation.
+        core::ptr::slice_from_raw_parts_mut(unsafe { self.at.as_ptr().add(offset) }, len)
+    }
+
     /// Reads a value that may have any bits.
     pub fn read<T: zerocopy::FromBytes>(&self, offset: usize) -> T {
         // SAFETY: `place` is inside the allocation and aligned.
@@ -69,13 +77,6 @@ impl Dma {
     pub fn write<T: zerocopy::IntoBytes>(&self, offset: usize, value: T) {
         // SAFETY: as for `read`.
         unsafe { self.place::<T>(offset).write_volatile(value) };
-    }
-
-    /// All zero again.
-    pub fn clear(&self) {
-        for offset in 0..self.layout.size() {
-            self.write(offset, 0_u8);
-        }
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::devices::{Device, Registers};
 use crate::hypercall::Refused;
 use core::fmt;
+use management::block::BlockError;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Vendor of all virtio devices. 4.1.2.
 const VENDOR: u16 = 0x1af4;
@@ -56,6 +57,8 @@ pub enum Unusable {
     Refused(Refused),
     /// It lacks that.
     Lacks(&'static str),
+    /// Its first block can't be read.
+    Unreadable(BlockError),
 }
 
 impl fmt::Display for Unusable {
@@ -63,6 +66,7 @@ impl fmt::Display for Unusable {
         match self {
             Self::Refused(refused) => refused.fmt(f),
             Self::Lacks(what) => write!(f, "it lacks {what}"),
+            Self::Unreadable(error) => write!(f, "its first block can't be read: {error}"),
         }
     }
 }
@@ -299,11 +303,7 @@ impl Transport for Pci {
         Ok(value)
     }
 
-    fn write_config_space<T: IntoBytes + Immutable>(
-        &mut self,
-        offset: usize,
-        value: T,
-    ) -> Result<(), Error> {
+    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Result<(), Error> {
         let bytes = value.as_bytes();
         let part = self.config_part(offset, bytes.len())?;
         for (at, byte) in bytes.iter().enumerate() {
