@@ -96,6 +96,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
         permission,
         memory_types: MemoryTypes::read(),
         options,
+        command_line: boot.command_line.clone(),
         cpus,
         door_tsc: boot.entry_tsc,
         kept,

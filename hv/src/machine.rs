@@ -1,6 +1,7 @@
 //! The machine, as hv knows it once it is its own.
 
 use core::sync::atomic::AtomicU64;
+use hv_abi::boot::CommandLine;
 use hv_abi::memory::PhysRange;
 use hv_arch::address_space::AddressSpace;
 use hv_arch::apic::LocalApic;
@@ -32,6 +33,8 @@ pub struct Machine {
     pub memory_types: Option<MemoryTypes>,
     /// hv's options.
     pub options: Options,
+    /// The line that they are on, for the management VM.
+    pub command_line: CommandLine,
     /// CPUs that have stacks.
     pub cpus: usize,
     /// Time stamp counter at the door's first line.

@@ -1,4 +1,5 @@
-//! hv's options: words on the command line that the door hands over.
+//! hv's options: words on the command line that the door hands over. Words that begin with
+//! [`MANAGEMENT`] are the management VM's, which gets the whole line.
 
 /// What happens after a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,9 @@ impl Default for Options {
 /// The options that there are, for whoever mistyped one.
 pub const KNOWN: &str = "panic=reboot|halt test=panic|page-fault|stack-overflow|other-cpu";
 
+/// What the management VM's words begin with.
+pub const MANAGEMENT: &str = "mgmt.";
+
 impl Options {
     /// Reads `line`; every word that is not an option is told to `unknown` and changes nothing.
     pub fn parse(line: &str, mut unknown: impl FnMut(&str)) -> Self {
@@ -52,6 +56,7 @@ impl Options {
                 "test=page-fault" => options.drill = Some(Drill::PageFault),
                 "test=stack-overflow" => options.drill = Some(Drill::StackOverflow),
                 "test=other-cpu" => options.drill = Some(Drill::OtherCpu),
+                word if word.starts_with(MANAGEMENT) => {}
                 word => unknown(word),
             }
         }
@@ -72,7 +77,7 @@ mod tests {
     #[test]
     fn an_unknown_word_is_told_and_changes_nothing() {
         let mut told = heapless::Vec::<heapless::String<16>, 4>::new();
-        let options = Options::parse("panic=hlt quiet", |word| {
+        let options = Options::parse("panic=hlt mgmt.x=1 quiet", |word| {
             told.push(word.try_into().expect("short")).expect("few");
         });
         assert_eq!(options, Options::default());

@@ -27,6 +27,8 @@ const RAM: u64 = 32 << 20;
 const LOW_RAM: u64 = 64 << 10;
 /// Stack that it starts on.
 const STACK: u64 = 64 << 10;
+/// Where the command line is in the page that is handed over.
+const TEXT: u64 = 0x800;
 /// Devices are looked for between these; everything else up to the end of RAM is memory.
 const DEVICES: PhysRange = PhysRange::new(0xc000_0000, 0x4000_0000);
 /// Nanoseconds: a life that is shorter tells that the program can't live here.
@@ -188,10 +190,26 @@ fn load(
     let mappings = everything.into_iter().chain(image);
     // SAFETY: the frames are in the VM's RAM, which is in the direct map and not in use yet.
     let space = unsafe { AddressSpace::build(&mut frames, mappings)? };
-    let at = core::ptr::with_exposed_provenance_mut::<[u64; 8]>((DIRECT_MAP + handover.base) as usize);
-    let words = [cpus as u64, ram.base, ram.len, low.base, low.len, space.root(), frames.left().base, end];
-    // SAFETY: a page of the VM's RAM.
-    unsafe { at.write(words) };
+    let text = machine.command_line.as_str();
+    let text_at = handover.base + TEXT;
+    let words = [
+        cpus as u64,
+        ram.base,
+        ram.len,
+        low.base,
+        low.len,
+        space.root(),
+        frames.left().base,
+        end,
+        text_at,
+        text.len() as u64,
+    ];
+    // SAFETY: a page of the VM's RAM, with room for both.
+    unsafe {
+        pointer::<[u64; 10]>(handover).write(words);
+        pointer::<u8>(PhysRange::new(text_at, PAGE_SIZE - TEXT))
+            .copy_from_nonoverlapping(text.as_ptr(), text.len());
+    }
     Ok(StartState {
         version: manifest::VERSION,
         mode: StartMode::LONG,

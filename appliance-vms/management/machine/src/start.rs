@@ -56,8 +56,8 @@ async fn bring_up(handle: &Handle, handover: Handover) {
         disks = found.disks.len(),
         nets = found.nics.len()
     );
-    let asked = handover.options.split_whitespace().any(|word| word == "test=management");
-    assert!(!asked, "a panic was asked for (test=management)");
+    let asked = handover.options.split_whitespace().any(|word| word == "mgmt.test=panic");
+    assert!(!asked, "a panic was asked for (mgmt.test=panic)");
     watch(handle).await;
 }
 
