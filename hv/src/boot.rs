@@ -132,9 +132,10 @@ extern "C" fn start() -> ! {
         event!(Debug, "hv.owner", range = range, owner = owner);
     }
     event!(Info, "hv.ready", tsc = cpu::tsc(), door_tsc = machine.door_tsc);
-    if machine.module.is_empty() {
-        idle::greet(machine);
-    } else if let Err(fault) = vm::management::start(machine, machine.module) {
+    idle::greet(machine);
+    if !machine.module.is_empty()
+        && let Err(fault) = vm::management::start(machine, machine.module)
+    {
         event!(Error, "vm.refused", vm = "management", what = fault);
     }
     drill::run(machine.options);

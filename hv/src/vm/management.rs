@@ -82,6 +82,8 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
 
 /// It ended by itself, and is to be started again.
 static ENDED: AtomicBool = AtomicBool::new(false);
+/// How often its program was put into its RAM.
+static LIVES: AtomicU32 = AtomicU32::new(0);
 /// Lives in a row that were shorter than [`SHORT_LIFE`].
 static SHORT_LIVES: AtomicU32 = AtomicU32::new(0);
 
@@ -203,10 +205,11 @@ fn load(
         end,
         text_at,
         text.len() as u64,
+        LIVES.fetch_add(1, Ordering::Relaxed).into(),
     ];
     // SAFETY: a page of the VM's RAM, with room for both.
     unsafe {
-        pointer::<[u64; 10]>(handover).write(words);
+        pointer::<[u64; 11]>(handover).write(words);
         pointer::<u8>(PhysRange::new(text_at, PAGE_SIZE - TEXT))
             .copy_from_nonoverlapping(text.as_ptr(), text.len());
     }

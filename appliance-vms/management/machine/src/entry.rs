@@ -9,7 +9,7 @@ use management::executor::Executor;
 global_asm!(include_str!("entry.S"), options(att_syntax));
 
 /// Words that hv hands over. hv fills the page's rest with zeros: a word that it does not know is 0.
-const WORDS: usize = 10;
+const WORDS: usize = 11;
 
 /// What hv hands over.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct Handover {
     pub ram: PhysRange,
     /// What is said to it, in words with spaces between them.
     pub options: &'static str,
+    /// How often it has lived before, since the box was switched on.
+    pub lives: u64,
 }
 
 /// Runs on the program's own stack, with SSE on.
@@ -29,7 +31,7 @@ pub struct Handover {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn management_main(handover: *const [u64; WORDS]) -> ! {
     // SAFETY: hv's promise: a page, mapped where it is.
-    let [cpus, ram, ram_len, _, _, root, free, _, options, options_len] = unsafe { handover.read() };
+    let [cpus, ram, ram_len, _, _, root, free, _, options, options_len, lives] = unsafe { handover.read() };
     dma::set_ram(ram);
     traps::install();
     // SAFETY: from the first free byte on the RAM is nobody's; the handover is before it.
@@ -41,7 +43,7 @@ unsafe extern "C" fn management_main(handover: *const [u64; WORDS]) -> ! {
     events::open();
     // SAFETY: hv's promise: text in this VM's RAM that nobody writes, or an address of 0.
     let options = unsafe { text(options, options_len) };
-    let handover = Handover { cpus, ram: PhysRange::new(ram, ram_len), options };
+    let handover = Handover { cpus, ram: PhysRange::new(ram, ram_len), options, lives };
     let executor = Executor::new(timer);
     start::begin(&executor.handle(), handover);
     run::for_good(&executor, timer)

@@ -14,6 +14,7 @@ extern crate alloc;
 mod apic;
 mod devices;
 mod dma;
+mod drill;
 mod drivers;
 mod entry;
 mod events;

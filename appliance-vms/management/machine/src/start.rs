@@ -3,7 +3,7 @@
 use crate::entry::Handover;
 use crate::hypercall::{self, Outcome};
 use crate::log::event;
-use crate::{devices, drivers, heap, run};
+use crate::{devices, drill, drivers, heap, run};
 use hv_abi::hypercall::Status;
 use management::executor::Handle;
 
@@ -50,14 +50,14 @@ async fn bring_up(handle: &Handle, handover: Handover) {
     event!(
         Info,
         "mgmt.ready",
+        lives = handover.lives,
         cpus = handover.cpus,
         memory_kib = handover.ram.len >> 10,
         heap_kib = heap::bytes() >> 10,
         disks = found.disks.len(),
         nets = found.nics.len()
     );
-    let asked = handover.options.split_whitespace().any(|word| word == "mgmt.test=panic");
-    assert!(!asked, "a panic was asked for (mgmt.test=panic)");
+    drill::run(&handover);
     watch(handle).await;
 }
 
