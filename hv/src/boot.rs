@@ -45,7 +45,6 @@ pub fn take_over(boot: &BootInfo) -> ! {
     silence_legacy_interrupts();
 
     let features = Features::read(&cpu::cpuid);
-    let options = boot.command_line.as_str();
     let platform = acpi::read(&DoorMemory(boot), boot.rsdp);
     let pm_timer = platform.as_ref().ok().and_then(|platform| platform.pm_timer);
     let Some((clock, source)) = timer::find_tsc(features.tsc_khz, pm_timer) else {
@@ -53,8 +52,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
         refuse(boot.door, what, "Hearth needs an ACPI PM timer or a PIT.");
     };
     log::set_clock(clock);
-    describe(boot, &features, options);
-    let options = Options::parse(options, |word| {
+    describe(boot, &features);
+    let options = Options::parse(boot.command_line.as_str(), |word| {
         event!(Warn, "hv.option", unknown = word, known = KNOWN);
     });
     event!(Info, "hv.timer", tsc_khz = clock.khz(), source = source.name());
@@ -151,13 +150,14 @@ fn register_states(features: &Features) -> u64 {
 }
 
 /// Says what the door told.
-fn describe(boot: &BootInfo, features: &Features, options: &str) {
+fn describe(boot: &BootInfo, features: &Features) {
     event!(Info, "boot.door", door = boot.door, version = env!("CARGO_PKG_VERSION"));
     let screen = match boot.framebuffer.usable() {
         Some(Framebuffer { width, height, .. }) => sentence(format_args!("{width}x{height}")),
         None => sentence(format_args!("none")),
     };
     let rsdp = format_args!("{:#x}", boot.rsdp);
+    let options = boot.command_line.as_str();
     event!(Info, "boot.info", rsdp = rsdp, framebuffer = screen, image = boot.image, options = options);
     event!(
         Info,

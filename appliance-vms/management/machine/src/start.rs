@@ -1,7 +1,7 @@
 //! What runs once the program does: the devices' drivers first, and then all that needs them.
 
 use crate::entry::Handover;
-use crate::hypercall::{self, Outcome};
+use crate::hypercall;
 use crate::log::event;
 use crate::{devices, drill, drivers, heap, run};
 use hv_abi::hypercall::Status;
@@ -36,7 +36,9 @@ async fn clear_away(handle: &Handle) {
                 Err(refused) => break Err(refused),
             }
         };
-        told("vm.destroy", cleared);
+        if let Err(refused) = cleared {
+            event!(Warn, "mgmt.trouble", what = format_args!("VM {vm} can't be taken away"), why = refused);
+        }
     }
 }
 
@@ -69,12 +71,5 @@ async fn watch(handle: &Handle) {
         handle.sleep(period).await;
         event!(Debug, "mgmt.load", seconds = period / 1_000_000_000, wake_ups = run::wake_ups() - before);
         period = (period * 2).min(LOAD_AT_MOST);
-    }
-}
-
-/// Says in the log that hv has refused something that it should not.
-fn told(what: &str, outcome: Outcome) {
-    if let Err(refused) = outcome {
-        event!(Warn, "mgmt.call", what = what, refused = refused);
     }
 }
