@@ -8,7 +8,7 @@ use crate::refusal::{refuse, refuse_machine, sentence};
 use crate::{core_loop, devices, drill, event, idle, log, memory, panic, screen, smp, vm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hv_abi::boot::{BootInfo, DIRECT_MAP, Framebuffer};
-use hv_abi::memory::{MemoryKind, PhysRange};
+use hv_abi::memory::{MemoryKind, PAGE_SIZE, PhysRange};
 use hv_arch::apic::LocalApic;
 use hv_arch::memory_types::MemoryTypes;
 use hv_arch::percpu::{self, FAULT_STACKS, MAX_CPUS};
@@ -45,7 +45,6 @@ pub fn take_over(boot: &BootInfo) -> ! {
     silence_legacy_interrupts();
 
     let features = Features::read(&cpu::cpuid);
-    let options = boot.command_line.as_str();
     let platform = acpi::read(&DoorMemory(boot), boot.rsdp);
     let pm_timer = platform.as_ref().ok().and_then(|platform| platform.pm_timer);
     let Some((clock, source)) = timer::find_tsc(features.tsc_khz, pm_timer) else {
@@ -53,8 +52,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
         refuse(boot.door, what, "Hearth needs an ACPI PM timer or a PIT.");
     };
     log::set_clock(clock);
-    describe(boot, &features, options);
-    let options = Options::parse(options, |word| {
+    describe(boot, &features);
+    let options = Options::parse(boot.command_line.as_str(), |word| {
         event!(Warn, "hv.option", unknown = word, known = KNOWN);
     });
     event!(Info, "hv.timer", tsc_khz = clock.khz(), source = source.name());
@@ -132,9 +131,10 @@ extern "C" fn start() -> ! {
         event!(Debug, "hv.owner", range = range, owner = owner);
     }
     event!(Info, "hv.ready", tsc = cpu::tsc(), door_tsc = machine.door_tsc);
-    if machine.module.is_empty() {
-        idle::greet(machine);
-    } else if let Err(fault) = vm::management::start(machine, machine.module) {
+    idle::greet(machine);
+    if !machine.module.is_empty()
+        && let Err(fault) = vm::management::start(machine, machine.module)
+    {
         event!(Error, "vm.refused", vm = "management", what = fault);
     }
     drill::run(machine.options);
@@ -150,13 +150,14 @@ fn register_states(features: &Features) -> u64 {
 }
 
 /// Says what the door told.
-fn describe(boot: &BootInfo, features: &Features, options: &str) {
+fn describe(boot: &BootInfo, features: &Features) {
     event!(Info, "boot.door", door = boot.door, version = env!("CARGO_PKG_VERSION"));
     let screen = match boot.framebuffer.usable() {
         Some(Framebuffer { width, height, .. }) => sentence(format_args!("{width}x{height}")),
         None => sentence(format_args!("none")),
     };
     let rsdp = format_args!("{:#x}", boot.rsdp);
+    let options = boot.command_line.as_str();
     event!(Info, "boot.info", rsdp = rsdp, framebuffer = screen, image = boot.image, options = options);
     event!(
         Info,
@@ -189,10 +190,11 @@ fn ram_bytes(boot: &BootInfo) -> u64 {
     boot.memory.total(MemoryKind::USABLE) + boot.memory.total(MemoryKind::LANDING)
 }
 
-/// The image stays where it landed; the rest of the landing has served.
+/// The image stays where it landed, and so does the management VM's program, which may have to start
+/// again; the rest of the landing has served.
 fn free_landing(machine: &Machine, boot: &BootInfo) {
-    let image_end = boot.image.end();
-    let rest = PhysRange::new(image_end, boot.landing.end() - image_end);
+    let kept_end = boot.image.end().max(boot.module.end().next_multiple_of(PAGE_SIZE));
+    let rest = PhysRange::new(kept_end, boot.landing.end().saturating_sub(kept_end));
     // The stack in use is in there: nothing is claimed before `start` has left it.
     let freed = machine.memory.lock().give(rest, Owner::Hypervisor, Owner::Free);
     if let Err(error) = freed {

@@ -92,6 +92,7 @@ pub fn run(machine: &'static Machine, host: Option<HostArea>) -> ! {
         since: 0,
     };
     loop {
+        vm::management::revive(machine);
         core.look_around();
         match core.queue.pick(cpu::tsc()) {
             Some(turn) => core.turn(turn.id, turn.until),

@@ -147,6 +147,13 @@ pub fn bind(address: u64, message: u64, event: u64) -> Result<(), Status> {
     })
 }
 
+/// Has no device send messages or reach memory, until its owner says so again.
+pub fn quiet() {
+    let Devices { bus, all, vectors, .. } = &mut *DEVICES.lock();
+    all.devices.iter().for_each(|device| device.quiet(bus));
+    *vectors = Vectors::new();
+}
+
 /// A host interrupt has come. Answers whether it is a device's that is bound.
 pub fn interrupt(vector: u64) -> bool {
     let route = u8::try_from(vector).ok().and_then(|vector| DEVICES.lock().vectors.get(vector));

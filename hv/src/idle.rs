@@ -18,6 +18,6 @@ pub fn greet(machine: &Machine) {
         tone: Tone::Calm,
         title: concat!("Hearth ", env!("CARGO_PKG_VERSION")),
         text: &text,
-        detail: "There are no virtual machines in this version yet.",
+        detail: "What it does is told on the first serial port.",
     });
 }

@@ -65,6 +65,9 @@ pub const UEFI: Program = Program { package: "firmware-uefi", name: "hearth-uefi
 /// The pvh door.
 pub const PVH: Program = Program { package: "firmware-pvh", name: "pvh", target: Target::None };
 
+/// The management VM.
+pub const MANAGEMENT: Program =
+    Program { package: "management-machine", name: "management", target: Target::Vm };
 /// The micro-guest, which the tests run in place of the management VM.
 pub const MICRO_GUEST: Program =
     Program { package: "micro-guest", name: "micro-guest", target: Target::None };

@@ -86,13 +86,15 @@ pub fn build(workspace: &Workspace, toolbox: &Toolbox) -> Result<Built> {
         .with_context(|| format!("making {}; next: see who owns it", folder.display()))?;
     let builder = Builder::new(workspace, toolbox);
 
-    let hv = Image::from_elf(&read(&builder.program(bare::HV, &[])?)?, VERSION)?;
+    let program = |program| Image::from_elf(&read(&builder.program(program, &[])?)?, VERSION);
+    let (hv, management) = (program(bare::HV)?, program(bare::MANAGEMENT)?);
     let hv_memory = hv.memory_len();
     ensure!(
         hv_memory <= HV_MEMORY_MAX,
         "hv takes {hv_memory} bytes of memory, and {HV_MEMORY_MAX} are promised; next: find what grew"
     );
-    let (plain, deflated) = (hv.plain(), hv.deflated());
+    let both = hv.with_module(&management);
+    let (plain, deflated) = (both.plain(), both.deflated());
     payload::check(&plain).and(payload::check(&deflated)).context("reading the new payload back")?;
     write(&artifacts.payload(), &plain)?;
     let carried = folder.join("payload.deflated");

@@ -194,6 +194,8 @@ impl Machine {
         if self.direct_efi.is_none() {
             self.add_disk(&mut line, artifacts)?;
         }
+        // Without its ROM, which would have firmware look for a computer to boot from.
+        line.add("-netdev", "user,id=lan").add("-device", "virtio-net-pci,netdev=lan,romfile=");
         line.0.extend_from_slice(&self.extra);
         Ok(line.0)
     }

@@ -2,6 +2,7 @@
 
 use crate::memory::HostRange;
 use alloc::boxed::Box;
+use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 
@@ -55,6 +56,18 @@ pub enum BlockError {
     Device,
     /// The disk does not answer, not after a reset either: it is dead.
     Dead,
+}
+
+impl fmt::Display for BlockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfRange => "it is not within the disk, or not in whole blocks",
+            Self::ReadOnly => "the disk can't be written to",
+            Self::Unsupported => "the disk can't do that",
+            Self::Device => "the disk says that it failed",
+            Self::Dead => "the disk does not answer any more",
+        })
+    }
 }
 
 /// A request on its way; it is carried out even if nobody waits for it any more.

@@ -29,7 +29,8 @@ pub struct Call(pub u64);
 calls! {
     /// Answers the version of this contract ([`VERSION`]). Any VM.
     HELLO = 0x4845_0000, "hello";
-    /// `(address, bytes)`: one line of text for the box log; at most [`MAX_LOG`] bytes. Any VM.
+    /// `(address, bytes)`: one line of text for the box log; at most [`MAX_LOG`] bytes. Any VM. From the
+    /// management VM a text that is a line by itself ([`crate::log::is_line`]) is taken as it is.
     LOG_WRITE = 0x4845_0001, "log.write";
     /// Nanoseconds since the VM started. Any VM.
     TIME_NOW = 0x4845_0002, "time.now";
@@ -97,7 +98,7 @@ pub const KVM_SEND_IPI: u64 = 10;
 pub const VERSION: u64 = 1;
 
 /// Most bytes of a line of [`Call::LOG_WRITE`].
-pub const MAX_LOG: u64 = 160;
+pub const MAX_LOG: u64 = 512;
 
 /// Why a call was refused; in RAX as it is.
 #[repr(transparent)]
@@ -121,4 +122,20 @@ impl Status {
     pub const NO_ROOM: Self = Self(-6);
     /// This machine can't do that.
     pub const UNSUPPORTED: Self = Self(-7);
+}
+
+impl core::fmt::Display for Status {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match *self {
+            Self::NO_SUCH_CALL => "there is no such call",
+            Self::DENIED => "the caller may not do that",
+            Self::BAD_ARGUMENT => "an argument is out of its range",
+            Self::BAD_ADDRESS => "an address is not in the memory it should be in",
+            Self::NO_SUCH_THING => "there is no such VM, vCPU or device",
+            Self::WRONG_STATE => "the VM is not in a state for that",
+            Self::NO_ROOM => "there is no room for it",
+            Self::UNSUPPORTED => "this machine can't do that",
+            Self(other) => return write!(f, "status {other}"),
+        })
+    }
 }

@@ -41,8 +41,16 @@ impl<'a, W: Write + ?Sized> Line<'a, W> {
     /// # Errors
     /// What `out` answers.
     pub fn begin(out: &'a mut W, micros: u64, level: Level, event: &str) -> Result<Self, fmt::Error> {
-        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        write!(out, "{seconds}.{rest:06} {} {event}", level.name())?;
+        stamp(out, micros)?;
+        Self::start(out, level, event)
+    }
+
+    /// Starts a line that somebody else puts the time before ([`stamp`]).
+    ///
+    /// # Errors
+    /// What `out` answers.
+    pub fn start(out: &'a mut W, level: Level, event: &str) -> Result<Self, fmt::Error> {
+        write!(out, "{} {event}", level.name())?;
         Ok(Self { out })
     }
 
@@ -71,6 +79,28 @@ impl<'a, W: Write + ?Sized> Line<'a, W> {
     pub fn end(self) -> fmt::Result {
         self.out.write_char('\n')
     }
+}
+
+/// Writes what a line begins with: the time, `micros` since power-on.
+///
+/// # Errors
+/// What `out` answers.
+pub fn stamp<W: Write + ?Sized>(out: &mut W, micros: u64) -> fmt::Result {
+    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+    write!(out, "{seconds}.{rest:06} ")
+}
+
+/// Whether `text` is a line but for its time and its end: `LEVEL event key=value …`. What follows the
+/// event is its writer's affair, as long as it stays one line.
+pub fn is_line(text: &str) -> bool {
+    let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+    let mut words = text.splitn(3, ' ');
+    let (level, event) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
+    levels.iter().any(|known| known.name() == level)
+        && event.starts_with(|c: char| c.is_ascii_lowercase())
+        && event.chars().all(is_name)
+        && !text.contains(char::is_control)
 }
 
 /// Looks through a value for anything that must be quoted.
@@ -128,6 +158,18 @@ mod tests {
     #[test]
     fn a_line_reads_as_the_design_says() {
         assert_eq!(line("shutdown"), "1.000042 INFO vm.exit vm=tv reason=shutdown\n");
+    }
+
+    #[test]
+    fn what_another_program_wrote_is_a_line_or_is_not() {
+        for text in ["INFO mgmt.ready", "ERROR disk.dead name=disk0 what=\"no answer\"", "DEBUG a.b-c2 "] {
+            assert!(is_line(text), "{text}");
+        }
+        for text in
+            ["", "INFO", "INFO ", "info a.b", "INFO 1a", "INFO A", "INFO a\nb", "a INFO a", "INFO a b\n"]
+        {
+            assert!(!is_line(text), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::create::{self, Fault};
 use super::leave::leave;
-use super::place::{self, MANAGEMENT, Place};
+use super::place::{self, MANAGEMENT, MAX_VMS, Place};
 use super::pool::Pooled;
 use super::{Vm, end, events};
 use crate::machine::Machine;
@@ -236,6 +236,14 @@ fn pin(vm: u64, pin: u64, level: u64) -> Outcome {
         }
         Ok(0)
     })
+}
+
+/// Stops every VM but the management VM; on return none of their vCPUs has a turn.
+pub fn stop_all() {
+    for vm in 0..MAX_VMS as u64 {
+        // One that is not there, or does not run, is refused.
+        let _ = halt(vm, Step::Stop);
+    }
 }
 
 /// Pauses or stops it; on return no vCPU has a turn.

@@ -1,6 +1,7 @@
-//! How a VM ends by itself. Nothing else does with it.
+//! How a VM ends by itself. Nothing else does with it, but for the management VM, which starts again.
 
-use super::{Vm, events};
+use super::place::MANAGEMENT;
+use super::{Vm, events, management};
 use crate::event;
 use crate::refusal::{Sentence, sentence};
 use hv_core::lifecycle::Step;
@@ -13,6 +14,9 @@ pub fn end(vm: &Vm, reason: StopReason) {
         event!(Error, "vm.exit", vm = vm.name, reason = describe(reason));
         vm.place.call_all();
         events::set(vm.end_event);
+        if vm.id == MANAGEMENT {
+            management::has_ended();
+        }
     }
 }
 

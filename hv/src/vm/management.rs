@@ -1,11 +1,12 @@
 //! The management VM: hv cuts it by itself, from the program in the payload.
 
 use super::create::{Claims, Cut, Fault, move_in};
-use super::events;
 use super::place::{self, MANAGEMENT};
 use super::pool::pointer;
+use super::{calls, events};
 use crate::machine::Machine;
 use crate::{devices, event};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hv_abi::boot::DIRECT_MAP;
 use hv_abi::ioreq::NO_EVENT;
 use hv_abi::manifest::{self, GRANULE, MAX_VCPUS, StartMode, StartState};
@@ -13,7 +14,7 @@ use hv_abi::memory::{PAGE_SIZE, PhysRange};
 use hv_abi::payload::{Header, Segment};
 use hv_arch::address_space::AddressSpace;
 use hv_arch::guest_ram::{GuestRam, Piece};
-use hv_arch::percpu;
+use hv_arch::{cpu, percpu};
 use hv_core::lifecycle::Step;
 use hv_core::manifest::{Name, Wanted};
 use hv_core::memory::{Frames, Owner};
@@ -30,6 +31,10 @@ const STACK: u64 = 64 << 10;
 const TEXT: u64 = 0x800;
 /// Devices are looked for between these; everything else up to the end of RAM is memory.
 const DEVICES: PhysRange = PhysRange::new(0xc000_0000, 0x4000_0000);
+/// Nanoseconds: a life that is shorter tells that the program can't live here.
+const SHORT_LIFE: u64 = 10_000_000_000;
+/// After so many of those in a row it is not started again.
+const MAX_SHORT_LIVES: u32 = 5;
 /// Tables for its windows on devices.
 const DEVICE_TABLES: u64 = 64;
 
@@ -48,15 +53,11 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
     let mut claims = Claims::new(&machine.memory);
     let low = claims.memory(LOW_RAM, PAGE_SIZE, low_window, Owner::Vm(0))?;
     let main = claims.memory(RAM, GRANULE, window, Owner::Vm(0))?;
-    for range in [low, main] {
-        // SAFETY: claimed for a VM that does not run yet.
-        unsafe { pointer::<u8>(range).write_bytes(0, range.len as usize) };
-    }
     let pieces = [low, main].map(|host| Piece { guest: host.base, host });
     // SAFETY: claimed for this VM just now, for good, and RAM is in the direct map.
     let ram = unsafe { GuestRam::new(pieces) };
     let cpus = percpu::online().min(MAX_VCPUS);
-    let state = load(machine, module, &header, (main, low), cpus)?;
+    let state = load(machine, module, &header, &ram, cpus)?;
     let wanted = Wanted {
         name: Name::try_from("management").unwrap_or_default(),
         class: Class::Urgent,
@@ -79,6 +80,53 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
     Ok(())
 }
 
+/// It ended by itself, and is to be started again.
+static ENDED: AtomicBool = AtomicBool::new(false);
+/// How often its program was put into its RAM.
+static LIVES: AtomicU32 = AtomicU32::new(0);
+/// Lives in a row that were shorter than [`SHORT_LIFE`].
+static SHORT_LIVES: AtomicU32 = AtomicU32::new(0);
+
+/// It has ended by itself: the next core that has no guest in it starts it again.
+pub fn has_ended() {
+    ENDED.store(true, Ordering::Release);
+}
+
+/// Starts it again if it has ended. A core calls this between turns.
+#[inline]
+pub fn revive(machine: &'static Machine) {
+    if ENDED.load(Ordering::Relaxed)
+        && ENDED.swap(false, Ordering::AcqRel)
+        && let Err(fault) = start_again(machine)
+    {
+        event!(Error, "vm.refused", vm = "management", what = fault);
+    }
+}
+
+/// The same VM with its program as it came in the payload. Whatever it had going is stopped first: other
+/// VMs, because nobody answers them, and devices, because they would write into the new program's memory.
+fn start_again(machine: &Machine) -> Result<(), Fault> {
+    let place = place::get(MANAGEMENT).ok_or(Fault::Full)?;
+    let home = place.vm.read();
+    let vm = home.as_deref().ok_or(Fault::Full)?;
+    let short = vm.nanos(cpu::tsc()) < SHORT_LIFE;
+    let lives = if short { SHORT_LIVES.load(Ordering::Relaxed) + 1 } else { 0 };
+    SHORT_LIVES.store(lives, Ordering::Relaxed);
+    if lives >= MAX_SHORT_LIVES {
+        return Err(Fault::NoProgram("it ends again and again, soon after it was started"));
+    }
+    vm.settle();
+    calls::stop_all();
+    devices::quiet();
+    events::direct(None);
+    let state = load(machine, machine.module, &header(machine.module)?, &vm.ram, vm.bodies.len())?;
+    vm.reset(&state);
+    event!(Info, "vm.start", vm = vm.name, cpus = vm.bodies.len());
+    place.step(Step::Start).map_err(|_| Fault::Full)?;
+    place.call_all();
+    Ok(())
+}
+
 fn header(module: PhysRange) -> Result<Header, Fault> {
     use zerocopy::FromBytes;
     let at = core::ptr::with_exposed_provenance::<u8>((DIRECT_MAP + module.base) as usize);
@@ -97,14 +145,21 @@ fn header(module: PhysRange) -> Result<Header, Fault> {
     if sound { Ok(header) } else { Err(Fault::NoProgram("its program's header makes no sense")) }
 }
 
-/// Puts the program, its first page tables and its stack into its RAM.
+/// Puts the program, its first page tables and its stack into its RAM, and clears the rest. No vCPU of it
+/// has a turn.
 fn load(
     machine: &Machine,
     module: PhysRange,
     header: &Header,
-    (ram, low): (PhysRange, PhysRange),
+    ram: &GuestRam,
     cpus: usize,
 ) -> Result<StartState, Fault> {
+    let mut pieces = ram.pieces().map(|piece| piece.host);
+    let (low, ram) = pieces.next().zip(pieces.next()).ok_or(Fault::NoFrames)?;
+    for range in [low, ram] {
+        // SAFETY: the RAM of a VM that does not run.
+        unsafe { pointer::<u8>(range).write_bytes(0, range.len as usize) };
+    }
     let from =
         core::ptr::with_exposed_provenance::<u8>((DIRECT_MAP + module.base) as usize + size_of::<Header>());
     let to = core::ptr::with_exposed_provenance_mut::<u8>((DIRECT_MAP + ram.base) as usize);
@@ -150,10 +205,11 @@ fn load(
         end,
         text_at,
         text.len() as u64,
+        LIVES.fetch_add(1, Ordering::Relaxed).into(),
     ];
     // SAFETY: a page of the VM's RAM, with room for both.
     unsafe {
-        pointer::<[u64; 10]>(handover).write(words);
+        pointer::<[u64; 11]>(handover).write(words);
         pointer::<u8>(PhysRange::new(text_at, PAGE_SIZE - TEXT))
             .copy_from_nonoverlapping(text.as_ptr(), text.len());
     }

@@ -2,11 +2,13 @@
 
 use super::place::MANAGEMENT;
 use super::{Vm, calls, events};
-use crate::event;
 use crate::machine::Machine;
+use crate::{event, log};
+use core::fmt::Write;
 use core::sync::atomic::Ordering;
 use hv_abi::hypercall::{Call, MAX_LOG, Status, VERSION};
 use hv_abi::ioreq;
+use hv_abi::log::{is_line, stamp};
 use hv_arch::cpu;
 use hv_core::emulate::GuestMemory;
 use hv_core::kvmclock::Scale;
@@ -166,6 +168,10 @@ impl VmWorld<'_> {
             return Status::BAD_ADDRESS.0;
         }
         match core::str::from_utf8(text) {
+            Ok(text) if self.vm.id == MANAGEMENT && is_line(text) => {
+                log::write(|log, micros| stamp(log, micros).and_then(|()| writeln!(log, "{text}")));
+                0
+            }
             Ok(text) => {
                 event!(Info, "vm.log", vm = self.vm.name, cpu = from, text = text);
                 0

@@ -52,7 +52,7 @@ impl Steps<'_> {
     pub fn clippy_bare(&self) -> Result<String> {
         let carried = self.workspace.artifacts().dir.join("payload.deflated");
         let variables = [("HEARTH_PAYLOAD", carried.as_path())];
-        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH, bare::MICRO_GUEST];
+        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH, bare::MANAGEMENT, bare::MICRO_GUEST];
         if self.toolbox.toolchain.clippy {
             let builder = Builder::new(self.workspace, self.toolbox);
             every(&programs, |program| builder.clippy(program, &variables))?;

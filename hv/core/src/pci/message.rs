@@ -60,6 +60,20 @@ impl Device {
         }
     }
 
+    /// Has the function neither send messages nor reach memory, until its owner says so again.
+    pub fn quiet(&self, bus: &mut impl Bus) {
+        let address = self.address();
+        let on = bus.read(address, register::COMMAND, 2);
+        bus.write(address, register::COMMAND, 2, on & !command::MASTER);
+        let (at, enable) = match self.messages {
+            Messages::None => return,
+            Messages::Msi { at } => (at, msi::ENABLE),
+            Messages::MsiX { at, .. } => (at, msix::ENABLE),
+        };
+        let control = bus.read(address, at + 2, 2);
+        bus.write(address, at + 2, 2, control & !enable);
+    }
+
     /// Does `what` while the function answers in memory space, whatever its owner has made of that.
     fn decoding<B: Bus>(&self, bus: &mut B, what: impl FnOnce(&mut B)) {
         let was = bus.read(self.address(), register::COMMAND, 2);

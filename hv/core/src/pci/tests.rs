@@ -301,6 +301,28 @@ fn a_single_message_is_written_to_its_capability() {
 }
 
 #[test]
+fn a_quiet_device_reaches_nothing_and_can_be_used_again() {
+    let mut board = board();
+    let all = stock(&mut board);
+    let message = msi::encode(0, 0x30).expect("it fits");
+    for (address, at) in [(NVME, 0x40), (NIC, 0xd0)] {
+        let device = all.get(address.0.into()).expect("there");
+        device.write(&mut board, 4, 2, 0x0406).expect("a register");
+        device.send(&mut board, 0, message);
+        let on = board.functions[&address.0].word(at);
+        device.quiet(&mut board);
+        assert_eq!(board.functions[&address.0].word(4) & 0xffff, 0x0402, "it still answers");
+        let enable = if address == NVME { 0x8000_0000 } else { 0x0001_0000 };
+        assert_eq!(board.functions[&address.0].word(at), on & !enable);
+        device.send(&mut board, 0, message);
+        assert_eq!(board.functions[&address.0].word(at), on);
+    }
+    assert_eq!(board.wrong, 0);
+    let without = all.get(0xfb).expect("there");
+    without.quiet(&mut board);
+}
+
+#[test]
 fn a_capability_that_does_not_fit_has_no_messages() {
     for (id, entry) in [(0x05, 0x0180_0000), (0x11, 0x0003_0000)] {
         let mut board = board();
