@@ -140,9 +140,11 @@ fn sizes() -> Result<()> {
     ensure!(payload.starts_with(&MAGIC), "a.payload is no payload");
     let number =
         |at: usize| payload[at..at + 8].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    let (image, memory) = (number(offset_of!(Header, image_len)), number(offset_of!(Header, memory_len)));
-    ensure!(image <= 512 << 10, "hv alone may have 512 KiB, and has {image} bytes");
+    // Before the management VM's program lies hv alone, with all that it takes when loaded.
+    let (memory, module) =
+        (number(offset_of!(Header, module_offset)), number(offset_of!(Header, module_len)));
     ensure!(memory <= 1 << 20, "hv may take 1 MiB when loaded, and takes {memory} bytes");
+    ensure!(module > 0, "the management VM is not in the payload");
     let image = fs::metadata(artifacts.image())?;
     ensure!(image.blocks() * 512 < image.len() / 2, "hearth.img is not sparse: {} blocks", image.blocks());
     Ok(())

@@ -134,7 +134,10 @@ fn epitaph(qemu: &mut Qemu, words: &str, cpu: u64) -> Result<()> {
     ensure!(told("panic.call", "address") > 0, "the call chain is not told\n{}", qemu.log.tail());
     let kept = told("panic.log", "text");
     let last = qemu.log.last("panic.log")?;
-    let whole = (8..=32).contains(&kept) && last.field("text")?.contains(" INFO hv.ready ");
+    // What hv said last before it: that it starts the management VM, which may have said more since.
+    let text = last.field("text")?;
+    let whole = (8..=32).contains(&kept)
+        && [" vm.", " mgmt.", " disk.", " net."].iter().any(|name| text.contains(name));
     ensure!(whole, "{kept} lines from before are told, not the last 32\n{}", qemu.log.tail());
     qemu.wait_until_halted()?;
     let screen = qemu.screen()?;

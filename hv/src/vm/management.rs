@@ -109,16 +109,16 @@ fn start_again(machine: &Machine) -> Result<(), Fault> {
     let place = place::get(MANAGEMENT).ok_or(Fault::Full)?;
     let home = place.vm.read();
     let vm = home.as_deref().ok_or(Fault::Full)?;
+    vm.settle();
+    calls::stop_all();
+    devices::quiet();
+    events::direct(None);
     let short = vm.nanos(cpu::tsc()) < SHORT_LIFE;
     let lives = if short { SHORT_LIVES.load(Ordering::Relaxed) + 1 } else { 0 };
     SHORT_LIVES.store(lives, Ordering::Relaxed);
     if lives >= MAX_SHORT_LIVES {
         return Err(Fault::NoProgram("it ends again and again, soon after it was started"));
     }
-    vm.settle();
-    calls::stop_all();
-    devices::quiet();
-    events::direct(None);
     let state = load(machine, machine.module, &header(machine.module)?, &vm.ram, vm.bodies.len())?;
     vm.reset(&state);
     event!(Info, "vm.start", vm = vm.name, cpus = vm.bodies.len());

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 /// Packages whose code runs on any host. The others hold x86-64 instructions.
-const PORTABLE: [&str; 6] = ["hv-abi", "hv-defs", "hv-core", "handoff", "ui", "image-builder"];
+const PORTABLE: [&str; 7] = ["hv-abi", "hv-defs", "hv-core", "handoff", "management", "ui", "image-builder"];
 /// The QEMU tests.
 const QEMU_TESTS: &str = "hearth-tests";
 
