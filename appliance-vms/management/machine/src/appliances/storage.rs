@@ -1,0 +1,196 @@
+//! What is on the disks: the system's appliances, and their volumes.
+
+use crate::dma;
+use crate::log::event;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+use core::mem;
+use hv_abi::appliance::{Appliance, Blob, Disk};
+use management::block::{BlockDevice, BlockError};
+use management::drivers::dma::{Dma, DmaMemory};
+use management::loader::{Reading, Source};
+use management::memory::HostRange;
+use management::storage::bytes::{DiskBytes, DiskError};
+use management::storage::gpt;
+use management::storage::system::{Bundle, File};
+use management::storage::volumes::{VolumeError, Volumes};
+
+/// Names of the partitions that are looked for (ABI.md, "Disk").
+const SYSTEM: &str = "hearth-system-a";
+const DATA: &str = "hearth-data";
+
+/// The system that is in use, and the volumes on the same disk.
+pub struct Storage {
+    bundle: Bundle,
+    /// Taken out while it is used: one change at a time.
+    volumes: RefCell<Option<Volumes>>,
+}
+
+/// Why an appliance can't have its disks.
+#[derive(Debug)]
+pub enum Fault {
+    /// The disk failed.
+    Block(BlockError),
+    /// A volume can't be had.
+    Volume(VolumeError),
+    /// The disk that the system is on has no place for volumes, or another appliance is just given one.
+    NoVolumes,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(error) => write!(f, "its disk can't be used: {error}"),
+            Self::Volume(error) => write!(f, "its volume can't be used: {error}"),
+            Self::NoVolumes => f.write_str("there is no place for its volume on the disk now"),
+        }
+    }
+}
+
+impl Storage {
+    /// Looks through the disks for a system; the first one is it. The log says what is wrong with others.
+    pub async fn open(disks: &[Rc<dyn BlockDevice>]) -> Option<Self> {
+        for (number, disk) in disks.iter().enumerate() {
+            let bytes = DiskBytes::new(Rc::clone(disk), Rc::new(Heap));
+            let table = match gpt::read(&bytes).await {
+                Ok(table) => table,
+                Err(error) => {
+                    event!(Info, "disk.foreign", name = format_args!("disk{number}"), what = error);
+                    continue;
+                }
+            };
+            let Some(partition) = table.named(SYSTEM) else { continue };
+            let part = |name: &str, read_only| {
+                let part = table.named(name)?.part(Rc::clone(disk), read_only).ok()?;
+                Some(DiskBytes::new(Rc::new(part), Rc::new(Heap)))
+            };
+            let Some(system) = part(SYSTEM, true) else { continue };
+            let bundle = match Bundle::open(system).await {
+                Ok(bundle) => bundle,
+                Err(error) => {
+                    event!(Error, "system.unusable", name = partition.name, what = error);
+                    continue;
+                }
+            };
+            let volumes = match part(DATA, false) {
+                Some(data) => Volumes::open(data).await.map_err(|error| {
+                    event!(Error, "volumes.unusable", name = DATA, what = error);
+                }),
+                None => Err(()),
+            };
+            let System { product, appliances } = &bundle.system();
+            event!(Info, "system.found", name = SYSTEM, version = product, appliances = appliances.len());
+            return Some(Self { bundle, volumes: RefCell::new(volumes.ok()) });
+        }
+        None
+    }
+
+    /// The appliances there are.
+    pub fn appliances(&self) -> &[Appliance] {
+        &self.bundle.system().appliances
+    }
+
+    /// A file of the system's.
+    pub fn file(&self, blob: &Blob) -> SystemFile {
+        SystemFile(self.bundle.file(blob))
+    }
+
+    /// An appliance's disks, in its order.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn disks(&self, appliance: &Appliance) -> Result<Vec<Rc<dyn BlockDevice>>, Fault> {
+        let mut disks: Vec<Rc<dyn BlockDevice>> = Vec::new();
+        for disk in &appliance.disks {
+            disks.push(match disk {
+                Disk::Image(blob) => Rc::new(self.bundle.disk(blob).map_err(Fault::Block)?),
+                Disk::Volume { name, size } => {
+                    let mut volumes = self.volumes.take().ok_or(Fault::NoVolumes)?;
+                    let part = volumes.get(&appliance.name, name, *size).await;
+                    self.volumes.replace(Some(volumes));
+                    Rc::new(part.map_err(Fault::Volume)?)
+                }
+            });
+        }
+        Ok(disks)
+    }
+}
+
+use hv_abi::appliance::System;
+
+/// A file of the system's, for loaders.
+pub struct SystemFile(File);
+
+impl SystemFile {
+    /// Whether its bytes are those that the index names; `Err`: the disk failed.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn is_genuine(&self) -> Result<bool, DiskError> {
+        Ok(self.0.measure().await? == *self.0.digest())
+    }
+}
+
+impl Source for SystemFile {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at<'a>(&'a self, offset: u64, into: &'a mut [u8]) -> Reading<'a> {
+        Box::pin(async move {
+            self.0.read_at(offset, into).await.map_err(|error| match error {
+                DiskError::Disk(error) => error,
+                // Without memory for it the disk can't be asked.
+                _ => BlockError::Device,
+            })
+        })
+    }
+}
+
+/// Memory for disks, from the heap.
+pub struct Heap;
+
+impl Dma for Heap {
+    fn allocate(&self, bytes: usize) -> Option<Box<dyn DmaMemory>> {
+        Some(Box::new(Piece(dma::Dma::new(bytes)?)))
+    }
+}
+
+struct Piece(dma::Dma);
+
+impl DmaMemory for Piece {
+    fn host(&self) -> HostRange {
+        self.0.range(0, self.0.len())
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        let len = into.len().min(self.0.len().saturating_sub(offset));
+        let (known, beyond) = into.split_at_mut(len);
+        self.0.copy_out(offset, known);
+        beyond.fill(0);
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        let len = from.len().min(self.0.len().saturating_sub(offset));
+        self.0.copy_in(offset, &from[..len]);
+    }
+
+    fn load(&self, offset: usize) -> u32 {
+        if offset + mem::size_of::<u32>() > self.0.len() {
+            return 0;
+        }
+        let value = self.0.read(offset);
+        dma::barrier();
+        value
+    }
+
+    fn store(&self, offset: usize, value: u32) {
+        if offset + mem::size_of::<u32>() <= self.0.len() {
+            dma::barrier();
+            self.0.write(offset, value);
+        }
+    }
+}
