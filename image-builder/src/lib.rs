@@ -16,6 +16,7 @@ pub mod payload;
 pub mod process;
 pub mod progress;
 pub mod qemu;
+pub mod recipe;
 pub mod rom;
 pub mod run;
 pub mod setup;
