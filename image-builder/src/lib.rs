@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod appliances;
 pub mod bare;
 pub mod bench;
 pub mod disk;
@@ -20,4 +21,5 @@ pub mod recipe;
 pub mod rom;
 pub mod run;
 pub mod setup;
+pub mod system;
 pub mod workspace;

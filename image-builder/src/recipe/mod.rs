@@ -248,7 +248,7 @@ fn read_disks(top: &Section, files: &Files, mistakes: &mut Mistakes) -> Vec<Disk
         match (section.get("image").is_some(), section.get("size").is_some()) {
             (true, true) => mistakes.note(section.at(), "a disk has an image or a size, not both"),
             (false, false) => {
-                section.missing("size", "size = \"256M\", or image = \"root.squashfs\"", mistakes)
+                section.missing("size", "size = \"256M\", or image = \"root.squashfs\"", mistakes);
             }
             (true, false) if section.get("name").is_some() => {
                 mistakes.note(section.at(), "only a volume has a name, and this disk is an image");
