@@ -1,6 +1,7 @@
 //! Which appliances go into an image, with everything that has to be built for them.
 
 use crate::recipe::{DiskSource, FILE, Recipe};
+use crate::rootfs;
 use crate::system::{Bundle, Ready};
 use crate::workspace::{VERSION, Workspace};
 use anyhow::{Context, Result, bail};
@@ -36,7 +37,13 @@ pub fn gather(workspace: &Workspace, with: &[PathBuf]) -> Result<Vec<Ready>> {
     if !mistakes.is_empty() {
         bail!("{}", mistakes.join("\n"));
     }
-    Ok(recipes.into_iter().map(|recipe| Ready { recipe, products: None }).collect())
+    let ready = |recipe: Recipe| {
+        let build = |rootfs| rootfs::build(workspace, &recipe, rootfs);
+        let products = recipe.rootfs.as_ref().map(build).transpose();
+        let products = products.with_context(|| format!("building the root of {:?}", recipe.name))?;
+        Ok(Ready { recipe, products })
+    };
+    recipes.into_iter().map(ready).collect()
 }
 
 /// The bundle of these appliances.

@@ -19,6 +19,7 @@ pub mod progress;
 pub mod qemu;
 pub mod recipe;
 pub mod rom;
+pub mod rootfs;
 pub mod run;
 pub mod setup;
 pub mod system;
