@@ -1,10 +1,13 @@
 //! A Debian root from locked packages, by Debian's own `mmdebstrap`.
 
 use super::lock::{Lock, Package};
+use super::mirror::RELEASE;
+use crate::image::hex;
 use crate::process;
 use crate::progress::Step;
 use crate::recipe::Rootfs;
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
@@ -42,7 +45,7 @@ pub fn bootstrap(rootfs: &Rootfs, lock: &Lock, packages: &Path, tar: &Path) -> R
     command.args(["--variant=minbase", "--format=tar", "--architectures=amd64"]);
     command.arg(format!("--include={}", include.join(",")));
     command.arg(format!("--customize-hook={hook}"));
-    command.arg("trixie").arg(tar).arg(format!("deb [trusted=yes] copy:{place} ./"));
+    command.arg(RELEASE).arg(tar).arg(format!("deb [trusted=yes] copy:{place} ./"));
     command.env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
     // The initrd is ours, so the kernel's package need not make one (initramfs-tools, kernel hook).
     command.env("INITRD", "No");
@@ -68,7 +71,15 @@ fn archive(lock: &Lock, packages: &Path) -> Result<tempfile::TempDir> {
         open(&to, 0o644)?;
         index += &stanza(package, &to)?;
     }
-    for (name, text) in [("Packages", index.as_str()), ("modules.sh", MODULES_SCRIPT)] {
+    // mmdebstrap takes only what an archive says to be of its release.
+    let release = format!(
+        "Codename: {RELEASE}\nArchitectures: amd64\nComponents: main\nDate: Wed, 01 Jan 2025 00:00:00 UTC\n\
+         SHA256:\n {} {} Packages\n",
+        hex(&Sha256::digest(&index)),
+        index.len()
+    );
+    let files = [("Packages", index.as_str()), ("Release", &release), ("modules.sh", MODULES_SCRIPT)];
+    for (name, text) in files {
         let file = folder.path().join(name);
         fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         open(&file, 0o644)?;
@@ -80,7 +91,7 @@ fn archive(lock: &Lock, packages: &Path) -> Result<tempfile::TempDir> {
 fn stanza(package: &Package, file: &Path) -> Result<String> {
     let (len, digest) = crate::system::each_chunk(file, |_| Ok(()))?;
     ensure!(
-        len == package.size && crate::image::hex(&digest) == package.sha256,
+        len == package.size && hex(&digest) == package.sha256,
         "{} is not the file that the lock names; next: remove target/hearth/cache/packages",
         package.file_name()
     );

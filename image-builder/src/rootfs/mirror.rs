@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 /// Names another mirror than the one in apt's sources, such as one that keeps old versions.
 pub const VARIABLE: &str = "HEARTH_DEBIAN_MIRROR";
 /// The release that appliances are made of: Debian 13.
-const RELEASE: &str = "trixie";
+pub const RELEASE: &str = "trixie";
 /// Whose signature a release carries.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The part of apt that fetches single files, with apt's own settings for proxies.
