@@ -14,24 +14,24 @@ shift 2
 version=$(cd "$root/usr/lib/modules" && echo *)
 folder=usr/lib/modules/$version
 
-# The files that one module takes, itself last; none for what is built into the kernel.
-files_of() {
-    chroot "$root" modprobe --set-version "$version" --show-depends "$1" |
-        sed -n "s,^insmod */*\(usr/\)\{0,1\}lib/modules/$version/\([^ ]*\).*,\2,p"
-}
-
-# Every file that these modules take, each once, before what needs it.
-all_files_of() {
+# Writes to a file $1 which files the other words, as modules, take: each once, before what needs it.
+# What is built into the kernel takes none; what Debian does not know ends the build.
+list() {
+    out=$1
+    shift
     for module; do
-        files_of "$module"
-    done | awk '!seen[$0]++'
+        chroot "$root" modprobe --set-version "$version" --show-depends "$module"
+    done >"$out.told"
+    sed -n "s|^insmod /\(usr/\)*lib/modules/$version/\([^ ]*\).*|\2|p" "$out.told" | awk '!seen[$0]++' >"$out"
+    rm "$out.told"
 }
 
 # shellcheck disable=SC2086 # a list of words
-all_files_of $initrd >"$root/boot/initrd-modules"
+list "$root/boot/initrd-modules" $initrd
 if [ $# -gt 0 ]; then
     # shellcheck disable=SC2086
-    all_files_of $initrd "$@" | sort >"$root/boot/kept-modules"
+    list "$root/boot/kept-modules" $initrd "$@"
+    sort -o "$root/boot/kept-modules" "$root/boot/kept-modules"
     (cd "$root/$folder" && find kernel -type f | sort | comm -23 - "$root/boot/kept-modules" | xargs -r rm)
     find "$root/$folder/kernel" -depth -type d -empty -delete
     chroot "$root" depmod "$version"

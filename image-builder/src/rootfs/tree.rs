@@ -104,6 +104,7 @@ impl Parts {
         ensure!(!parts.kernel.is_empty(), "no package brings a kernel; next: add linux-image-amd64");
         ensure!(!parts.busybox.is_empty(), "the initrd takes busybox; next: add busybox-static");
         let version = version.context("there are no kernel modules in the root")?;
+        ensure!(!list.is_empty(), "no module was found that the initrd takes");
         parts.modules = list.lines().map(|module| format!("{MODULES}{version}/{module}")).collect();
         Ok(parts)
     }
