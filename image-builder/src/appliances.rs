@@ -1,7 +1,8 @@
 //! Which appliances go into an image, with everything that has to be built for them.
 
-use crate::recipe::{DiskSource, FILE, Recipe};
+use crate::recipe::{FILE, Recipe};
 use crate::rootfs;
+use crate::setup::{self, needs::Need};
 use crate::system::{Bundle, Ready};
 use crate::workspace::{VERSION, Workspace};
 use anyhow::{Context, Result, bail};
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 /// Reads the recipes in `with` and of the built-in appliances, and builds what they ask for.
 ///
 /// Built in is every folder of `appliance-vms` with a recipe. One that wants a Debian root takes
-/// minutes and a mirror the first time, so it comes along only when `with` names it.
+/// minutes and a mirror the first time, so it comes along only when `with` names it. `yes` answers
+/// whether missing packages may be installed.
 ///
 /// # Errors
 /// With every recipe's mistakes, or when something cannot be built.
-pub fn gather(workspace: &Workspace, with: &[PathBuf]) -> Result<Vec<Ready>> {
+pub fn gather(workspace: &Workspace, with: &[PathBuf], yes: bool) -> Result<Vec<Ready>> {
     let mut recipes = Vec::new();
     let mut mistakes = Vec::new();
     for folder in with {
@@ -37,8 +39,11 @@ pub fn gather(workspace: &Workspace, with: &[PathBuf]) -> Result<Vec<Ready>> {
     if !mistakes.is_empty() {
         bail!("{}", mistakes.join("\n"));
     }
+    if recipes.iter().any(|recipe| recipe.rootfs.is_some()) {
+        setup::provide(&Need::FOR_ROOTFS, yes)?;
+    }
     let ready = |recipe: Recipe| {
-        let build = |rootfs| rootfs::build(workspace, &recipe, rootfs);
+        let build = |rootfs| rootfs::build(&workspace.cache(), &recipe, rootfs);
         let products = recipe.rootfs.as_ref().map(build).transpose();
         let products = products.with_context(|| format!("building the root of {:?}", recipe.name))?;
         Ok(Ready { recipe, products })
@@ -52,12 +57,6 @@ pub fn gather(workspace: &Workspace, with: &[PathBuf]) -> Result<Vec<Ready>> {
 /// When two share a name, or a file cannot be read.
 pub fn bundle(appliances: &[Ready]) -> Result<Bundle> {
     Bundle::of(VERSION, appliances)
-}
-
-/// Bytes of all volumes that these appliances ask for.
-pub fn volumes(appliances: &[Ready]) -> u64 {
-    let disks = appliances.iter().flat_map(|ready| &ready.recipe.disks);
-    disks.map(|disk| if let DiskSource::Volume { size, .. } = disk { *size } else { 0 }).sum()
 }
 
 /// The folders of built-in appliances, by name.

@@ -57,7 +57,7 @@ pub struct Built {
 pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let workspace = Workspace::find()?;
     let toolbox = setup::ensure(&Need::FOR_IMAGE, yes)?;
-    let appliances = appliances::gather(&workspace, &arguments.with)?;
+    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
     let built = build(&workspace, &toolbox, &appliances)?;
     for file in [built.artifacts.image(), built.artifacts.rom(), built.artifacts.elf()] {
         let (len, digest) = system::each_chunk(&file, |_| Ok(()))?;
@@ -100,7 +100,7 @@ pub fn build(workspace: &Workspace, toolbox: &Toolbox, appliances: &[Ready]) -> 
     write(&artifacts.rom(), &rom)?;
 
     let files: [(&str, &[u8]); 2] = [("EFI/BOOT/BOOTX64.EFI", &application), ("hearth/a.payload", &plain)];
-    write_disk(&artifacts, &files, &appliances::bundle(appliances)?, appliances::volumes(appliances))?;
+    write_disk(&artifacts, &files, &appliances::bundle(appliances)?)?;
     Ok(Built { artifacts, hv_memory, rom_len: rom.len() as u64 })
 }
 
@@ -126,20 +126,20 @@ pub fn micro_guest(workspace: &Workspace, toolbox: &Toolbox) -> Result<Artifacts
 }
 
 /// Writes the disk image, unless what it was made of, and what made it, is the same as last time.
-fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])], bundle: &Bundle, volumes: u64) -> Result<()> {
+fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])], bundle: &Bundle) -> Result<()> {
     let mut inputs = Sha256::new();
     for (name, bytes) in files {
         inputs.update(format!("{name} {}\n", bytes.len()));
         inputs.update(bytes);
     }
     inputs.update(bundle.digest());
-    let stamp = format!("{} {volumes} {}\n", hex(&inputs.finalize()), this_program());
+    let stamp = format!("{} {}\n", hex(&inputs.finalize()), this_program());
     let (image, stamp_file) = (artifacts.image(), artifacts.dir.join("hearth.img.inputs"));
     if image.is_file() && fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) {
         return Ok(());
     }
     let step = Step::start("writing hearth.img");
-    disk::write_image(&image, files, bundle, volumes)?;
+    disk::write_image(&image, files, bundle)?;
     step.done("");
     fs::write(&stamp_file, stamp).with_context(|| format!("writing {}", stamp_file.display()))
 }

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::command(arguments, yes).map(|()| true),
         Command::Test(arguments) => gate::command(arguments, yes),
         Command::Image(arguments) => image::command(arguments, yes).map(|()| true),
-        Command::Lock(arguments) => rootfs::lock_command(arguments).map(|()| true),
+        Command::Lock(arguments) => rootfs::lock_command(arguments, yes).map(|()| true),
         Command::Flash(arguments) => flash::run(arguments).map(|()| true),
         Command::Bench(arguments) => bench::command(arguments, yes).map(|()| true),
         Command::Doctor => Ok(setup::doctor()),

@@ -103,7 +103,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         needs.push(Need::Window);
     }
     let toolbox = setup::ensure(&needs, yes)?;
-    let appliances = appliances::gather(&workspace, &arguments.with)?;
+    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
     let built = image::build(&workspace, &toolbox, &appliances)?;
     // OVMF may have come only now.
     let machine = arguments.machine(window);

@@ -46,6 +46,7 @@ pub struct Bundle {
     index: Vec<u8>,
     pieces: Vec<Piece>,
     len: u64,
+    volumes: u64,
 }
 
 /// A file and its place in the bundle.
@@ -90,6 +91,11 @@ impl Bundle {
     /// Whether there is no file in it.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Bytes of all volumes that its appliances ask for.
+    pub fn volumes(&self) -> u64 {
+        self.volumes
     }
 
     /// SHA-256 of the index, which holds the digest of every file: the same digest, the same bundle.
@@ -166,7 +172,7 @@ impl Files {
                 index.len()
             );
             if index.len() as u64 <= room {
-                return Ok(Bundle { index, pieces: self.pieces, len: end });
+                return Ok(Bundle { index, pieces: self.pieces, len: end, volumes: volumes(system) });
             }
             room = (index.len() as u64).next_multiple_of(BLOCK);
         }
@@ -183,6 +189,12 @@ fn blobs(system: &mut System) -> impl Iterator<Item = &mut Blob> {
         });
         std::iter::once(&mut kernel.image).chain(&mut kernel.initrd).chain(disks)
     })
+}
+
+/// Bytes of all volumes.
+fn volumes(system: &System) -> u64 {
+    let disks = system.appliances.iter().flat_map(|appliance| &appliance.disks);
+    disks.map(|disk| if let Disk::Volume { size, .. } = disk { *size } else { 0 }).sum()
 }
 
 fn describe(ready: &Ready, files: &mut Files) -> Result<Appliance> {

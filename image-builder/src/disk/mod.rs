@@ -64,15 +64,15 @@ fn system_size(bundle: u64) -> u64 {
 
 /// Writes a disk image with `files` on its EFI system partition, and a system bundle.
 ///
-/// A file is a path with `/` between folders (`EFI/BOOT/BOOTX64.EFI`) and its bytes. `volumes` is how
-/// many bytes of data the appliances ask for. The image is written beside `path` and renamed, so a build that fails leaves the last good image in place.
+/// A file is a path with `/` between folders (`EFI/BOOT/BOOTX64.EFI`) and its bytes. The image is
+/// written beside `path` and renamed, so a build that fails leaves the last good image in place.
 ///
 /// # Errors
 /// When a path cannot stand on FAT, the files do not fit, or the file cannot be written.
-pub fn write_image(path: &Path, files: &[(&str, &[u8])], bundle: &Bundle, volumes: u64) -> Result<()> {
+pub fn write_image(path: &Path, files: &[(&str, &[u8])], bundle: &Bundle) -> Result<()> {
     let esp = fat::volume(ESP_SIZE, files).context("the EFI system partition cannot be made")?;
     let system = system_size(bundle.len());
-    let data = DATA_SIZE + volumes.next_multiple_of(MIB);
+    let data = DATA_SIZE + bundle.volumes().next_multiple_of(MIB);
     let row = |name, kind, id, size, content| Partition { name, kind, id, size, content };
     let kind = |guid| GptPartitionType(Guid::from_bytes(guid));
     let partitions = [

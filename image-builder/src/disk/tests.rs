@@ -41,7 +41,7 @@ impl Image {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hearth.img");
         let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
-        write_image(&path, &files, &empty(), 0).unwrap();
+        write_image(&path, &files, &empty()).unwrap();
         Self { folder, path }
     }
 
@@ -215,7 +215,7 @@ fn the_empty_part_takes_no_room() {
 fn a_failed_build_leaves_the_last_image_and_nothing_else() {
     let image = Image::of(&files());
     let before = image.bytes();
-    write_image(&image.path, &[("a//b", b"")], &empty(), 0).unwrap_err();
+    write_image(&image.path, &[("a//b", b"")], &empty()).unwrap_err();
     assert!(image.bytes() == before);
     assert_eq!(std::fs::read_dir(image.folder.path()).unwrap().count(), 1);
 }

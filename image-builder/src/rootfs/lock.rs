@@ -89,7 +89,7 @@ impl Lock {
 
     fn parse(text: &str) -> Result<Self> {
         let wanted = text.lines().find_map(|line| line.strip_prefix(FOR));
-        let wanted = wanted.with_context(|| format!("there is no line `{}…`", FOR))?;
+        let wanted = wanted.with_context(|| format!("there is no line `{FOR}…`"))?;
         let mut packages = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             if line.starts_with('#') || line.is_empty() {

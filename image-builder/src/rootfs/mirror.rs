@@ -18,7 +18,7 @@ pub const RELEASE: &str = "trixie";
 /// Whose signature a release carries.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The part of apt that fetches single files, with apt's own settings for proxies.
-const HELPER: &str = "/usr/lib/apt/apt-helper";
+pub const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 /// Packages fetched by one call.
 const BATCH: usize = 8;
 
@@ -91,14 +91,14 @@ impl Mirror {
     fn fetch_batch(&self, batch: &[&Package], folder: &Path, remedy: &str) -> Result<()> {
         // Into a folder beside, so that half a file never has a whole one's name.
         let aside = tempfile::tempdir_in(folder).context("making a folder for what is fetched")?;
-        let mut command = process::host(HELPER);
+        let mut command = process::host(APT_HELPER);
         command.args(["-o", "APT::Sandbox::User=root", "download-file"]).env("LC_ALL", "C");
         for package in batch {
             command.arg(format!("{}/{}", self.0, package.path)).arg(aside.path().join(package.file_name()));
             command.arg(format!("SHA256:{}", package.sha256));
         }
         let done = command.stdin(Stdio::null()).output();
-        let done = done.with_context(|| format!("starting {HELPER}; next: install apt"))?;
+        let done = done.with_context(|| format!("starting {APT_HELPER}; next: install apt"))?;
         for package in batch {
             let (from, to) = (aside.path().join(package.file_name()), folder.join(package.file_name()));
             if done.status.success() || from.is_file() {

@@ -14,15 +14,16 @@ mod tree;
 
 use crate::image::hex;
 use crate::recipe::{FILE, Product, Recipe, Rootfs};
-use crate::workspace::Workspace;
+use crate::setup::{self, needs::Need};
 use anyhow::{Context, Result};
 use clap::Args;
 use lock::Lock;
+pub use mirror::APT_HELPER;
 use mirror::Mirror;
 use overlay::Overlay;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Changed whenever the same inputs give other bytes, so that nothing old is taken from the cache.
 const GENERATION: u32 = 1;
@@ -39,28 +40,30 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When it has no `[rootfs]`, the mirror can't be read, or the lock cannot be written.
-pub fn lock_command(arguments: &Arguments) -> Result<()> {
+pub fn lock_command(arguments: &Arguments, yes: bool) -> Result<()> {
     let folder = &arguments.folder;
     let recipe = Recipe::read(folder)?;
     let rootfs = recipe.rootfs.with_context(|| {
         format!("{} has no [rootfs], so there is nothing to lock", folder.join(FILE).display())
     })?;
+    setup::provide(&Need::FOR_ROOTFS, yes)?;
     let lock = Mirror::find()?.resolve(&rootfs.packages)?;
     let file = folder.join(lock::FILE);
     fs::write(&file, lock.to_string()).with_context(|| format!("writing {}", file.display()))
 }
 
-/// The folder with what is built from a recipe's `[rootfs]`; builds what is not in the cache.
+/// The folder with what is built from a recipe's `[rootfs]`; builds what is not in the folder `cache`,
+/// usually [`Workspace::cache`](crate::workspace::Workspace::cache).
 ///
 /// # Errors
 /// When the lock is missing or for another list, a package can't be had, or something does not build.
-pub fn build(workspace: &Workspace, recipe: &Recipe, rootfs: &Rootfs) -> Result<PathBuf> {
-    let plan = Plan::of(workspace, recipe, rootfs)?;
+pub fn build(cache: &Path, recipe: &Recipe, rootfs: &Rootfs) -> Result<PathBuf> {
+    let plan = Plan::of(cache, recipe, rootfs)?;
     if plan.is_built() {
         return Ok(plan.products);
     }
     if !plan.tar.is_file() {
-        let packages = plan.cache.join("packages");
+        let packages = cache.join("packages");
         let remedy = format!("`cargo hearth lock {}` takes today's versions", recipe.folder.display());
         Mirror::find()?.fetch(&plan.lock.packages, &packages, &remedy)?;
         let aside = plan.tar.with_extension("new");
@@ -79,8 +82,8 @@ pub fn build(workspace: &Workspace, recipe: &Recipe, rootfs: &Rootfs) -> Result<
 ///
 /// # Errors
 /// When the lock is missing or for another list, or the appliance's files can't be read.
-pub fn cached(workspace: &Workspace, recipe: &Recipe, rootfs: &Rootfs) -> Result<Option<PathBuf>> {
-    let plan = Plan::of(workspace, recipe, rootfs)?;
+pub fn cached(cache: &Path, recipe: &Recipe, rootfs: &Rootfs) -> Result<Option<PathBuf>> {
+    let plan = Plan::of(cache, recipe, rootfs)?;
     Ok(plan.is_built().then_some(plan.products))
 }
 
@@ -88,26 +91,24 @@ pub fn cached(workspace: &Workspace, recipe: &Recipe, rootfs: &Rootfs) -> Result
 struct Plan {
     lock: Lock,
     overlay: Overlay,
-    cache: PathBuf,
     tar: PathBuf,
     products: PathBuf,
 }
 
 impl Plan {
-    fn of(workspace: &Workspace, recipe: &Recipe, rootfs: &Rootfs) -> Result<Self> {
+    fn of(cache: &Path, recipe: &Recipe, rootfs: &Rootfs) -> Result<Self> {
         let lock = Lock::read(&recipe.folder, &rootfs.packages)?;
         let overlay = Overlay::read(&recipe.folder)?;
-        let cache = workspace.artifacts().dir.join("cache");
-        fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+        fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
         let mut hash = Sha256::new();
         hash.update(format!("{GENERATION} {rootfs:?}\n{lock}\n"));
         hash.update(debian::MODULES_SCRIPT);
         hash.update(debian::INITRD_MODULES);
-        let tar = cache.join(format!("root-{}.tar", short(&hash.clone())));
+        let tar = cache.join(format!("root-{}.tar", short(&hash)));
         overlay.digest(&mut hash);
         hash.update(initrd::INIT);
         let products = cache.join(format!("rootfs-{}", short(&hash)));
-        Ok(Self { lock, overlay, cache, tar, products })
+        Ok(Self { lock, overlay, tar, products })
     }
 
     fn is_built(&self) -> bool {

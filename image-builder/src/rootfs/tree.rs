@@ -46,6 +46,11 @@ const LEFT_OUT: [&str; 17] = [
     "vmlinuz.old",
 ];
 
+/// Empty files that tell systemd that this is no fresh install: the machine's identifier is made anew at
+/// each start (machine-id(5)), and /etc and /var are as new as /usr (systemd-update-done.service(8)), so
+/// that no start begins with rebuilding caches.
+const EMPTY: [&str; 3] = ["etc/.updated", "etc/machine-id", "var/.updated"];
+
 /// Makes the products in `folder` from a root and the appliance's own files.
 ///
 /// # Errors
@@ -170,9 +175,9 @@ fn copy(
             add(path, content, &mut out).with_context(|| format!("adding {path}"))?;
         }
     }
-    // An empty file: the box makes an identifier at each start, and is not taken for a fresh install
-    // (machine-id(5)).
-    add("etc/machine-id", &Content::File { bytes: Vec::new(), program: false }, &mut out)?;
+    for path in EMPTY {
+        add(path, &Content::File { bytes: Vec::new(), program: false }, &mut out)?;
+    }
     out.into_inner()?.flush()?;
     Ok(())
 }

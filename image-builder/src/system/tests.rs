@@ -56,6 +56,7 @@ fn what_is_written_can_be_read() {
     assert!(bytes[disk.offset as usize..][..disk.len as usize] == large[..]);
     let blocks = 1 + 1 + 1 + (large.len() as u64).div_ceil(BLOCK);
     assert_eq!(bundle.len(), blocks * BLOCK);
+    assert_eq!(bundle.volumes(), 2 * 4096);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn with(marks: &[Bytes]) -> Vec<u8> {
 fn our_own_image_is_recognised() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[("hearth/a.payload", b"payload")], &Bundle::of("0", &[]).unwrap(), 0).unwrap();
+    disk::write_image(&path, &[("hearth/a.payload", b"payload")], &Bundle::of("0", &[]).unwrap()).unwrap();
     let found = look(&std::fs::read(path).unwrap(), &[]);
     assert_eq!(
         show::contents(&found),
@@ -48,7 +48,7 @@ fn our_own_image_is_recognised() {
 fn a_partition_table_with_a_wrong_checksum_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap(), 0).unwrap();
+    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap()).unwrap();
     let mut bytes = std::fs::read(path).unwrap();
     bytes[512 + 40] ^= 1;
     assert_eq!(look(&bytes, &[]).table, None);
@@ -100,7 +100,7 @@ fn noise_and_truncated_disks_are_no_trouble() {
 fn a_hostile_partition_table_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap(), 0).unwrap();
+    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap()).unwrap();
     let mut bytes = std::fs::read(path).unwrap();
     bytes.truncate(MIB as usize);
     // As many entries as can be written down, each a sector long: a checksum that fits is made.
