@@ -71,6 +71,7 @@ impl Arguments {
             cpus: self.cpus,
             memory_mib: self.memory,
             accel: self.accel,
+            network: true,
             ovmf: sizes.first().copied().unwrap_or(OvmfSize::FourMiB),
             options: self.options.clone(),
             window,
