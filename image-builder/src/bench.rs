@@ -8,6 +8,7 @@ mod coverage;
 mod exits;
 mod robust;
 
+use crate::appliances;
 use crate::image::{self, Built, HV_MEMORY_MAX};
 use crate::progress::{self, Step};
 use crate::qemu::session::{Ending, Session, number};
@@ -79,7 +80,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         return Ok(());
     }
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
-    let built = image::build(&workspace, &toolbox)?;
+    let built = image::build(&workspace, &toolbox, &appliances::gather(&workspace, &[], yes)?)?;
     let mut rows = Vec::new();
     if wanted(What::Boot) {
         for door in Door::ALL {

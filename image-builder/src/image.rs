@@ -1,5 +1,6 @@
 //! `hearth image`: builds every program and turns them into the three artifacts.
 
+use crate::appliances;
 use crate::bare::{self, Builder};
 use crate::disk;
 use crate::payload::{self, Image};
@@ -7,8 +8,9 @@ use crate::progress::{self, Step};
 use crate::qemu::Artifacts;
 use crate::rom;
 use crate::setup::{self, Toolbox, needs::Need};
+use crate::system::{self, Bundle, Ready};
 use crate::workspace::{VERSION, Workspace};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use elf::ElfBytes;
 use elf::abi::PT_NOTE;
@@ -33,9 +35,9 @@ const MULTIBOOT_SEARCH: usize = 8192;
 /// What `hearth image` is asked.
 #[derive(Args)]
 pub struct Arguments {
-    /// Add the appliance in this folder to the image
+    /// Add the appliance in this folder to the image; may be given several times
     #[arg(long, value_name = "DIR")]
-    with: Option<PathBuf>,
+    with: Vec<PathBuf>,
 }
 
 /// What was built.
@@ -53,33 +55,22 @@ pub struct Built {
 /// # Errors
 /// When something needed is missing, does not build, or breaks a promise.
 pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
-    if let Some(folder) = &arguments.with {
-        bail!(
-            "{} was not added: Hearth {VERSION} has no management VM yet, so there is nothing that could run an \
-             appliance; next: leave --with out",
-            folder.display()
-        );
-    }
     let workspace = Workspace::find()?;
     let toolbox = setup::ensure(&Need::FOR_IMAGE, yes)?;
-    let built = build(&workspace, &toolbox)?;
+    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
+    let built = build(&workspace, &toolbox, &appliances)?;
     for file in [built.artifacts.image(), built.artifacts.rom(), built.artifacts.elf()] {
-        let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-        progress::result(&format!(
-            "{}  {:>10}  {}",
-            hex(&Sha256::digest(&bytes)),
-            bytes.len(),
-            file.display()
-        ));
+        let (len, digest) = system::each_chunk(&file, |_| Ok(()))?;
+        progress::result(&format!("{}  {len:>10}  {}", hex(&digest), file.display()));
     }
     Ok(())
 }
 
-/// Builds all artifacts. What has not changed is not written again.
+/// Builds all artifacts, with these appliances on the disk. What has not changed is not written again.
 ///
 /// # Errors
 /// When something does not build, cannot be written, or breaks a promise.
-pub fn build(workspace: &Workspace, toolbox: &Toolbox) -> Result<Built> {
+pub fn build(workspace: &Workspace, toolbox: &Toolbox, appliances: &[Ready]) -> Result<Built> {
     let artifacts = workspace.artifacts();
     let folder = &artifacts.dir;
     fs::create_dir_all(folder)
@@ -110,7 +101,8 @@ pub fn build(workspace: &Workspace, toolbox: &Toolbox) -> Result<Built> {
     let rom = rom::assemble(&read(&builder.program(bare::ROM, &[])?)?, &deflated)?;
     write(&artifacts.rom(), &rom)?;
 
-    write_disk(&artifacts, &[("EFI/BOOT/BOOTX64.EFI", &application), ("hearth/a.payload", &plain)])?;
+    let files: [(&str, &[u8]); 2] = [("EFI/BOOT/BOOTX64.EFI", &application), ("hearth/a.payload", &plain)];
+    write_disk(&artifacts, &files, &appliances::bundle(appliances)?)?;
     Ok(Built { artifacts, hv_memory, rom_len: rom.len() as u64 })
 }
 
@@ -136,19 +128,20 @@ pub fn micro_guest(workspace: &Workspace, toolbox: &Toolbox) -> Result<Artifacts
 }
 
 /// Writes the disk image, unless what it was made of, and what made it, is the same as last time.
-fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])]) -> Result<()> {
+fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])], bundle: &Bundle) -> Result<()> {
     let mut inputs = Sha256::new();
     for (name, bytes) in files {
         inputs.update(format!("{name} {}\n", bytes.len()));
         inputs.update(bytes);
     }
+    inputs.update(bundle.digest());
     let stamp = format!("{} {}\n", hex(&inputs.finalize()), this_program());
     let (image, stamp_file) = (artifacts.image(), artifacts.dir.join("hearth.img.inputs"));
     if image.is_file() && fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) {
         return Ok(());
     }
     let step = Step::start("writing hearth.img");
-    disk::write_image(&image, files)?;
+    disk::write_image(&image, files, bundle)?;
     step.done("");
     fs::write(&stamp_file, stamp).with_context(|| format!("writing {}", stamp_file.display()))
 }
@@ -203,7 +196,7 @@ fn write(file: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod appliances;
 pub mod bare;
 pub mod bench;
 pub mod disk;
@@ -16,7 +17,10 @@ pub mod payload;
 pub mod process;
 pub mod progress;
 pub mod qemu;
+pub mod recipe;
 pub mod rom;
+pub mod rootfs;
 pub mod run;
 pub mod setup;
+pub mod system;
 pub mod workspace;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use image_builder::{bench, flash, gate, image, run, setup};
+use image_builder::{bench, flash, gate, image, rootfs, run, setup};
 use std::process::ExitCode;
 
 /// Builds, runs, tests and flashes Hearth
@@ -25,6 +25,8 @@ enum Command {
     Test(gate::Arguments),
     /// Build hearth.img, hearth.rom and hearth.elf into target/hearth
     Image(image::Arguments),
+    /// Write today's versions of an appliance's Debian packages into its packages.lock
+    Lock(rootfs::Arguments),
     /// Write hearth.img to a disk
     Flash(flash::Args),
     /// Measure what is promised
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::command(arguments, yes).map(|()| true),
         Command::Test(arguments) => gate::command(arguments, yes),
         Command::Image(arguments) => image::command(arguments, yes).map(|()| true),
+        Command::Lock(arguments) => rootfs::lock_command(arguments, yes).map(|()| true),
         Command::Flash(arguments) => flash::run(arguments).map(|()| true),
         Command::Bench(arguments) => bench::command(arguments, yes).map(|()| true),
         Command::Doctor => Ok(setup::doctor()),

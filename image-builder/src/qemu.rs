@@ -125,6 +125,8 @@ pub struct Machine {
     pub accel: Accel,
     /// What the disk hangs on.
     pub disk: DiskBus,
+    /// Whether there is a virtio-net card, on a network of QEMU's own (`-netdev user`).
+    pub network: bool,
     /// Which OVMF, for the uefi door.
     pub ovmf: OvmfSize,
     /// Another OVMF than the one that is found by its size.
@@ -152,6 +154,7 @@ impl Default for Machine {
             cpu: "EPYC,+svm,+npt".to_owned(),
             accel: Accel::Auto,
             disk: DiskBus::VirtioBlk,
+            network: true,
             ovmf: OvmfSize::FourMiB,
             firmware: None,
             options: String::new(),
@@ -194,8 +197,10 @@ impl Machine {
         if self.direct_efi.is_none() {
             self.add_disk(&mut line, artifacts)?;
         }
-        // Without its ROM, which would have firmware look for a computer to boot from.
-        line.add("-netdev", "user,id=lan").add("-device", "virtio-net-pci,netdev=lan,romfile=");
+        if self.network {
+            // Without its option ROM, so that no firmware tries to start from the network.
+            line.add("-netdev", "user,id=net").add("-device", "virtio-net-pci,netdev=net,romfile=");
+        }
         line.0.extend_from_slice(&self.extra);
         Ok(line.0)
     }

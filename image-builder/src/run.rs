@@ -1,5 +1,6 @@
 //! `hearth run`: from a checkout to a box in a window, its log on standard output.
 
+use crate::appliances;
 use crate::image;
 use crate::progress;
 use crate::qemu::session::{Ending, Session};
@@ -9,7 +10,7 @@ use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `hearth run` is asked.
 #[derive(Args)]
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// End well when the log says this event, badly when QEMU ends before
     #[arg(long, value_name = "EVENT")]
     until: Option<String>,
+    /// Add the appliance in this folder to the box; may be given several times
+    #[arg(long, value_name = "DIR")]
+    with: Vec<PathBuf>,
     /// Print QEMU's command line and do nothing else
     #[arg(long)]
     dry_run: bool,
@@ -67,6 +71,7 @@ impl Arguments {
             cpus: self.cpus,
             memory_mib: self.memory,
             accel: self.accel,
+            network: true,
             ovmf: sizes.first().copied().unwrap_or(OvmfSize::FourMiB),
             options: self.options.clone(),
             window,
@@ -99,7 +104,8 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         needs.push(Need::Window);
     }
     let toolbox = setup::ensure(&needs, yes)?;
-    let built = image::build(&workspace, &toolbox)?;
+    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
+    let built = image::build(&workspace, &toolbox, &appliances)?;
     // OVMF may have come only now.
     let machine = arguments.machine(window);
     let mut session = Session::start(&machine, &built.artifacts)?;

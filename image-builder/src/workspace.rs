@@ -53,6 +53,11 @@ impl Workspace {
         Artifacts { dir: self.root.join("target/hearth") }
     }
 
+    /// What is kept because it takes long to make; may be removed at any time.
+    pub fn cache(&self) -> PathBuf {
+        self.artifacts().dir.join("cache")
+    }
+
     /// The hard-float target that the management VM is built for.
     pub fn vm_target(&self) -> PathBuf {
         self.root.join("appliance-vms/management/x86_64-hearth-vm.json")

@@ -23,8 +23,21 @@ impl Tests {
         test: impl FnOnce() -> Result<()> + Send + 'static,
     ) {
         let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
+        match missing {
+            Some(reason) if strict => self.0.push(Trial::test(name, || Err(reason.into()))),
+            missing => self.add_if_wanted(name, missing, test),
+        }
+    }
+
+    /// Adds a test of something that is built only when somebody asks for it. `missing` says what to
+    /// do for it; the test is then skipped, visibly, everywhere.
+    pub fn add_if_wanted(
+        &mut self,
+        name: impl Into<String>,
+        missing: Option<String>,
+        test: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
         self.0.push(Trial::ignorable_test(name, move || match missing {
-            Some(reason) if strict => Err(reason.into()),
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => test().map(|()| Completion::Completed).map_err(|error| failed(&error)),
         }));

@@ -12,6 +12,8 @@ use hearth_tests::signing::{enforcing_firmware, missing, sign};
 use hearth_tests::{PATIENCE, artifacts};
 use image_builder::disk::write_image;
 use image_builder::qemu::{Accel, Artifacts, Machine};
+use image_builder::system::Bundle;
+use image_builder::workspace::VERSION;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -61,10 +63,11 @@ fn with_three_disks(
     let signed = read(&sign(&built.application(), folder.path())?)?;
     let mut altered = signed.clone();
     altered[IN_THE_CODE] ^= 1;
-    write_image(&disks.image(), &[(DOOR, &unsigned)])?;
-    write_image(&folder.path().join("altered"), &[(DOOR, &altered)])?;
+    let nothing = Bundle::of(VERSION, &[])?;
+    write_image(&disks.image(), &[(DOOR, &unsigned)], &nothing)?;
+    write_image(&folder.path().join("altered"), &[(DOOR, &altered)], &nothing)?;
     let payload = read(&built.payload())?;
-    write_image(&folder.path().join("signed"), &[(DOOR, &signed), (PAYLOAD, &payload)])?;
+    write_image(&folder.path().join("signed"), &[(DOOR, &signed), (PAYLOAD, &payload)], &nothing)?;
     let extra = [("altered", 2), ("signed", 3)].into_iter().flat_map(|(name, place)| {
         let file = folder.path().join(name);
         [

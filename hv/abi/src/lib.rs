@@ -14,6 +14,7 @@ extern crate alloc;
 pub mod appliance;
 pub mod boot;
 pub mod device;
+pub mod disk;
 pub mod flash;
 pub mod hypercall;
 pub mod ioreq;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use gpt_disk_io::{BlockIoAdapter, Disk};
 use gpt_disk_types::{
     BlockSize, GptHeader, GptPartitionEntry, GptPartitionEntryArray, GptPartitionEntryArrayLayout,
@@ -11,9 +11,7 @@ use gpt_disk_types::{
 };
 
 use super::{MIB, SECTOR, sparse};
-
-/// What a partition is for, as its type identifier.
-pub(super) type PartitionKind = GptPartitionType;
+use crate::system::Bundle;
 
 /// Entries in a partition table, and the sectors they take: 128 × 128 bytes, the least the
 /// specification allows (section 5.3.1).
@@ -21,15 +19,27 @@ const ENTRIES: u32 = 128;
 const ENTRY_SECTORS: u64 = 32;
 
 /// One row of the disk's table: a partition and everything in it.
-pub(super) struct Partition {
+pub(super) struct Partition<'a> {
     /// Name in the partition table, at most 35 letters.
     pub name: &'static str,
     /// What it is for.
-    pub kind: PartitionKind,
+    pub kind: GptPartitionType,
     /// Its own identifier.
     pub id: Guid,
-    /// Its bytes, as many as the partition is long.
-    pub content: Vec<u8>,
+    /// Bytes.
+    pub size: u64,
+    /// What it begins with; the rest is zero.
+    pub content: Content<'a>,
+}
+
+/// What is written into a partition.
+pub(super) enum Content<'a> {
+    /// Nothing: it is all zero.
+    Zero,
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A system bundle.
+    Bundle(&'a Bundle),
 }
 
 /// Where everything lies on a disk with the given partitions.
@@ -72,14 +82,28 @@ impl Layout {
 }
 
 /// Writes a whole disk into an empty file.
-pub(super) fn write(file: &mut File, disk: Guid, partitions: &[Partition]) -> Result<()> {
-    let layout = Layout::new(partitions.iter().map(|partition| partition.content.len() as u64));
+pub(super) fn write(file: &mut File, disk: Guid, partitions: &[Partition<'_>]) -> Result<()> {
+    let layout = Layout::new(partitions.iter().map(|partition| partition.size));
     file.set_len(layout.sectors * SECTOR).context("cannot set the length of the image")?;
     for (partition, range) in partitions.iter().zip(&layout.partitions) {
-        sparse::write(file, range.start().to_u64() * SECTOR, &partition.content)
+        write_content(file, range.start().to_u64() * SECTOR, partition)
             .with_context(|| format!("cannot write partition {}", partition.name))?;
     }
     write_tables(file, &layout, layout.header(disk), partitions).context("cannot write the partition table")
+}
+
+fn write_content(file: &mut File, offset: u64, partition: &Partition<'_>) -> Result<()> {
+    let len = match partition.content {
+        Content::Zero => 0,
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Bundle(bundle) => bundle.len(),
+    };
+    ensure!(len <= partition.size, "it has {} bytes, and {len} would be written", partition.size);
+    match partition.content {
+        Content::Zero => Ok(()),
+        Content::Bytes(bytes) => Ok(sparse::write(file, offset, bytes)?),
+        Content::Bundle(bundle) => bundle.write(file, offset),
+    }
 }
 
 /// Writes the protective MBR and both copies of the partition table.
@@ -87,7 +111,7 @@ fn write_tables(
     file: &mut File,
     layout: &Layout,
     mut header: GptHeader,
-    partitions: &[Partition],
+    partitions: &[Partition<'_>],
 ) -> Result<()> {
     let mut storage = vec![0; (ENTRY_SECTORS * SECTOR) as usize];
     let mut entries = GptPartitionEntryArray::new(

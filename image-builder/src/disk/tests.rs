@@ -9,7 +9,8 @@ use gpt_disk_io::{BlockIoAdapter, Disk};
 use gpt_disk_types::{BlockSize, GptHeader, GptPartitionEntryArray, GptPartitionType, LbaRangeInclusive};
 
 use super::gpt::Layout;
-use super::{DISK, ESP, ESP_SIZE, MIB, SECTOR, fat, write_image};
+use super::{DATA_SIZE, DISK, ESP, ESP_SIZE, MIB, SECTOR, SYSTEM_UNIT, fat, system_size, write_image};
+use crate::system::{self, Bundle};
 
 /// A door, two payloads (one not a whole number of clusters), an empty file.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
@@ -25,6 +26,11 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// A system without appliances.
+fn empty() -> Bundle {
+    Bundle::of("0", &[]).unwrap()
+}
+
 struct Image {
     folder: tempfile::TempDir,
     path: PathBuf,
@@ -35,7 +41,7 @@ impl Image {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hearth.img");
         let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (*path, &bytes[..])).collect();
-        write_image(&path, &files).unwrap();
+        write_image(&path, &files, &empty()).unwrap();
         Self { folder, path }
     }
 
@@ -111,7 +117,7 @@ fn both_partition_tables_are_whole_and_agree() {
     let image = Image::of(&files());
     let mut bytes = image.bytes();
     let sectors = bytes.len() as u64 / SECTOR;
-    assert_eq!(bytes.len() as u64, MIB + ESP_SIZE + MIB);
+    assert_eq!(bytes.len() as u64, MIB + ESP_SIZE + MIB + 2 * SYSTEM_UNIT + DATA_SIZE + MIB);
 
     // Protective MBR: one entry of type 0xEE over the whole disk, signature 55 AA.
     assert_eq!(bytes[446 + 4], 0xee);
@@ -144,8 +150,33 @@ fn both_partition_tables_are_whole_and_agree() {
         let range = entry.lba_range().unwrap();
         assert_eq!(range.start().to_u64() * SECTOR, MIB);
         assert_eq!(range.num_bytes(BlockSize::BS_512), Some(ESP_SIZE));
-        assert!(!entries.get_partition_entry(1).unwrap().is_used());
+        let names = (0..5).map(|index| { entries.get_partition_entry(index).unwrap().name }.to_string());
+        let expected = ["hearth-esp", "hearth-boot", "hearth-system-a", "hearth-system-b", "hearth-data"];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+        let kind = |index| { entries.get_partition_entry(index).unwrap().partition_type_guid }.0.to_string();
+        assert_eq!(kind(1), "fb046b27-d4f9-47c5-b06d-021edd04837c");
+        assert_eq!(kind(2), "3c6825ba-54ba-4d92-b439-aeede42fe7ed");
+        assert_eq!((kind(3), kind(4)), (kind(2), "44f72efc-fb5f-48b5-9c12-d7cc68fc8cb5".to_owned()));
+        assert!(!entries.get_partition_entry(5).unwrap().is_used());
     }
+}
+
+#[test]
+fn the_system_lies_in_partition_a_and_the_rest_is_empty() {
+    let bytes = Image::of(&files()).bytes();
+    let (state, a) = ((MIB + ESP_SIZE) as usize, (2 * MIB + ESP_SIZE) as usize);
+    let b = a + SYSTEM_UNIT as usize;
+    assert!(bytes[state..a].iter().all(|&byte| byte == 0));
+    assert_eq!(system::check(&bytes[a..b]).unwrap().product, "0");
+    let end = bytes.len() - MIB as usize;
+    assert!(bytes[b..end].iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn a_system_partition_has_room_for_a_larger_system() {
+    assert_eq!(system_size(8192), SYSTEM_UNIT);
+    assert_eq!(system_size(SYSTEM_UNIT), 2 * SYSTEM_UNIT);
+    assert_eq!(system_size(3 * SYSTEM_UNIT), 5 * SYSTEM_UNIT);
 }
 
 #[test]
@@ -184,7 +215,7 @@ fn the_empty_part_takes_no_room() {
 fn a_failed_build_leaves_the_last_image_and_nothing_else() {
     let image = Image::of(&files());
     let before = image.bytes();
-    write_image(&image.path, &[("a//b", b"")]).unwrap_err();
+    write_image(&image.path, &[("a//b", b"")], &empty()).unwrap_err();
     assert!(image.bytes() == before);
     assert_eq!(std::fs::read_dir(image.folder.path()).unwrap().count(), 1);
 }

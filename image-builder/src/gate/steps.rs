@@ -1,5 +1,6 @@
 //! The steps that start other programs.
 
+use crate::appliances;
 use crate::bare::{self, Builder, Program, Target};
 use crate::image;
 use crate::process;
@@ -93,7 +94,8 @@ impl Steps<'_> {
 
     /// All artifacts are built and keep their promises.
     pub fn images(&self) -> Result<String> {
-        let built = image::build(self.workspace, self.toolbox)?;
+        let built =
+            image::build(self.workspace, self.toolbox, &appliances::gather(self.workspace, &[], false)?)?;
         image::micro_guest(self.workspace, self.toolbox)?;
         Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
     }

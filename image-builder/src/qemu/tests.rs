@@ -40,6 +40,13 @@ fn ahci_is_on_the_board_or_beside_it() {
 }
 
 #[test]
+fn a_network_card_does_not_start_the_box() {
+    let with = line(&Machine { network: true, ..rom() });
+    assert!(with.ends_with("-netdev user,id=net -device virtio-net-pci,netdev=net,romfile="), "{with}");
+    assert!(!line(&rom()).contains("-netdev"));
+}
+
+#[test]
 fn counting_needs_one_cpu() {
     let counting = Machine { accel: Accel::Icount, ..rom() };
     assert!(counting.command_line(&artifacts()).is_err());

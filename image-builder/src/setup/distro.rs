@@ -61,7 +61,20 @@ impl Distro {
             (Self::Debian, Need::Bochs) => &["bochs", "bochsbios", "vgabios"],
             (Self::Fedora | Self::Arch | Self::MacOs, Need::Bochs) => &["bochs"],
             (Self::Debian, Need::Signing) => &["sbsigntool", "openssl"],
-            (Self::Fedora | Self::Arch | Self::MacOs, Need::Signing) | (Self::Other, _) => &[],
+            // uidmap lets mmdebstrap work without root.
+            (Self::Debian, Need::Debootstrap) => {
+                &["mmdebstrap", "squashfs-tools", "debian-archive-keyring", "uidmap"]
+            }
+            (Self::Fedora, Need::Debootstrap) => {
+                &["mmdebstrap", "squashfs-tools", "apt", "dpkg", "debian-keyring"]
+            }
+            (Self::Arch, Need::Debootstrap) => {
+                &["mmdebstrap", "squashfs-tools", "apt", "dpkg", "debian-archive-keyring"]
+            }
+            // Debian's packages cannot be installed into a folder without Linux.
+            (Self::Fedora | Self::Arch | Self::MacOs, Need::Signing)
+            | (Self::MacOs, Need::Debootstrap)
+            | (Self::Other, _) => &[],
         }
     }
 
@@ -152,7 +165,11 @@ mod tests {
     fn every_need_has_a_package_in_every_family_that_has_the_need() {
         for distro in [Distro::Debian, Distro::Fedora, Distro::Arch, Distro::MacOs] {
             for need in Need::ALL {
-                let used = distro == Distro::Debian || need != Need::Signing;
+                let used = match need {
+                    Need::Signing => distro == Distro::Debian,
+                    Need::Debootstrap => distro != Distro::MacOs,
+                    _ => true,
+                };
                 assert_eq!(distro.packages(need).is_empty(), !used, "{distro:?} {need:?}");
             }
         }

@@ -26,12 +26,21 @@ pub struct Toolbox {
     pub linkers: Linkers,
 }
 
+/// Sees to it that all of `needs` are here, and finds what builds bare metal.
+///
+/// # Errors
+/// As [`provide`]; also when there is no toolchain.
+pub fn ensure(needs: &[Need], yes: bool) -> Result<Toolbox> {
+    provide(needs, yes)?;
+    toolbox(&ThisComputer)
+}
+
 /// Sees to it that all of `needs` are here; installs what is missing where it can. `yes` answers
 /// its question.
 ///
 /// # Errors
 /// With the line to type, when something is missing and could not be installed.
-pub fn ensure(needs: &[Need], yes: bool) -> Result<Toolbox> {
+pub fn provide(needs: &[Need], yes: bool) -> Result<()> {
     let world = ThisComputer;
     let mut missing = missing(&world, needs);
     if missing.contains(&Need::Toolchain) {
@@ -45,7 +54,7 @@ pub fn ensure(needs: &[Need], yes: bool) -> Result<Toolbox> {
     if !missing.is_empty() {
         bail!("{}", told(&world, &missing));
     }
-    toolbox(&world)
+    Ok(())
 }
 
 /// What builds bare metal here, if it is here.

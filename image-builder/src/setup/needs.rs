@@ -4,6 +4,7 @@ use super::distro::Distro;
 use super::firmware;
 use super::toolchain::{self, Toolchain};
 use super::world::World;
+use crate::rootfs::APT_HELPER;
 use std::path::{Path, PathBuf};
 
 /// Something that must be there.
@@ -23,14 +24,26 @@ pub enum Need {
     Bochs,
     /// What signs an EFI application as Secure Boot asks for it.
     Signing,
+    /// What makes a Debian root of packages.
+    Debootstrap,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 7] =
-        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Window, Self::Bochs, Self::Signing];
+    pub const ALL: [Self; 8] = [
+        Self::Toolchain,
+        Self::Linker,
+        Self::Qemu,
+        Self::Ovmf,
+        Self::Window,
+        Self::Bochs,
+        Self::Signing,
+        Self::Debootstrap,
+    ];
     /// What building takes.
     pub const FOR_IMAGE: [Self; 2] = [Self::Toolchain, Self::Linker];
+    /// What an appliance with a Debian root takes beside.
+    pub const FOR_ROOTFS: [Self; 1] = [Self::Debootstrap];
     /// What running without a window takes.
     pub const FOR_RUN: [Self; 4] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf];
     /// What all tests take.
@@ -47,6 +60,7 @@ impl Need {
             Self::Window => "QEMU's window",
             Self::Bochs => "Bochs",
             Self::Signing => "sbsign and openssl",
+            Self::Debootstrap => "mmdebstrap and mksquashfs",
         }
     }
 
@@ -58,6 +72,7 @@ impl Need {
             Self::Window => "run with a window",
             Self::Bochs => "test (the rom door in Bochs)",
             Self::Signing => "test (Secure Boot)",
+            Self::Debootstrap => "appliances with a Debian root",
         }
     }
 }
@@ -107,7 +122,17 @@ fn look_for(world: &dyn World, need: Need, toolchain: Option<&Toolchain>) -> Opt
             world.program("openssl")?;
             world.program("sbsign").map(|path| path.display().to_string())
         }
+        Need::Debootstrap => debootstrap(world).map(|path| path.display().to_string()),
     }
+}
+
+/// mmdebstrap, if all that it and we call is there too. Where users have no namespaces of their own,
+/// that shows only when it runs.
+fn debootstrap(world: &dyn World) -> Option<PathBuf> {
+    for program in ["mksquashfs", "dpkg-deb", "apt-get"] {
+        world.program(program)?;
+    }
+    world.exists(Path::new(APT_HELPER)).then(|| world.program("mmdebstrap"))?
 }
 
 /// Bochs, if its video BIOS is there too.
@@ -159,6 +184,17 @@ mod tests {
         let debian = debian.with_program("/usr/bin/openssl");
         assert_eq!(look(&debian, &[Need::Signing])[0].found.as_deref(), Some("/usr/bin/sbsign"));
         assert!(look(&Fake::linux("ID=fedora"), &[Need::Signing])[0].found.is_some());
+    }
+
+    #[test]
+    fn mmdebstrap_alone_makes_no_root() {
+        let world = Fake::linux("ID=debian").with_program("/usr/bin/mmdebstrap");
+        assert_eq!(look(&world, &Need::FOR_ROOTFS)[0].found, None);
+        let world = ["mksquashfs", "dpkg-deb", "apt-get"]
+            .iter()
+            .fold(world, |world, name| world.with_program(&format!("/usr/bin/{name}")))
+            .file(APT_HELPER, "");
+        assert_eq!(look(&world, &Need::FOR_ROOTFS)[0].found.as_deref(), Some("/usr/bin/mmdebstrap"));
     }
 
     #[test]

@@ -52,6 +52,25 @@ impl Dma {
         HostRange { address: physical(self.at.as_ptr()) + offset as u64, len: len as u64 }
     }
 
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.layout.size()
+    }
+
+    /// Copies out.
+    pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
+        for (at, byte) in into.iter_mut().enumerate() {
+            *byte = self.read(offset + at);
+        }
+    }
+
+    /// Copies in.
+    pub fn copy_in(&self, offset: usize, from: &[u8]) {
+        for (at, byte) in from.iter().enumerate() {
+            self.write(offset + at, *byte);
+        }
+    }
+
     fn place<T>(&self, offset: usize) -> *mut T {
         let fits = offset.is_multiple_of(align_of::<T>()) && offset + size_of::<T>() <= self.layout.size();
         assert!(fits, "beyond a piece of DMA memory");

@@ -12,13 +12,13 @@
 extern crate alloc;
 
 mod apic;
+mod appliances;
 mod devices;
 mod dma;
 mod drill;
 mod drivers;
 mod entry;
 mod events;
-#[allow(dead_code, reason = "for the device models")]
 mod guest;
 mod heap;
 #[allow(dead_code, reason = "the whole of hv's contract")]

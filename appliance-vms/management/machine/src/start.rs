@@ -3,7 +3,7 @@
 use crate::entry::Handover;
 use crate::hypercall;
 use crate::log::event;
-use crate::{devices, drill, drivers, heap, run};
+use crate::{appliances, devices, drill, drivers, heap, run};
 use hv_abi::hypercall::Status;
 use management::executor::Handle;
 
@@ -60,6 +60,7 @@ async fn bring_up(handle: &Handle, handover: Handover) {
         nets = found.nics.len()
     );
     drill::run(&handover);
+    appliances::begin(handle, found, handover.cpus).await;
     watch(handle).await;
 }
 

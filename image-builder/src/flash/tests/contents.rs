@@ -6,6 +6,7 @@ use crate::disk;
 use crate::flash::contents::{Contents, System, read};
 use crate::flash::disks::Part;
 use crate::flash::show;
+use crate::system::Bundle;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -28,11 +29,18 @@ fn with(marks: &[Bytes]) -> Vec<u8> {
 fn our_own_image_is_recognised() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[("hearth/a.payload", b"payload")]).unwrap();
+    disk::write_image(&path, &[("hearth/a.payload", b"payload")], &Bundle::of("0", &[]).unwrap()).unwrap();
     let found = look(&std::fs::read(path).unwrap(), &[]);
     assert_eq!(
         show::contents(&found),
-        ["GPT with 1 partition", "   1   67.1 MB  hearth-esp, FAT32 \"HEARTH\""]
+        [
+            "GPT with 5 partitions",
+            "   1   67.1 MB  hearth-esp, FAT32 \"HEARTH\"",
+            "   2    1.0 MB  hearth-boot",
+            "   3   67.1 MB  hearth-system-a",
+            "   4   67.1 MB  hearth-system-b",
+            "   5   67.1 MB  hearth-data",
+        ]
     );
 }
 
@@ -40,7 +48,7 @@ fn our_own_image_is_recognised() {
 fn a_partition_table_with_a_wrong_checksum_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[]).unwrap();
+    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap()).unwrap();
     let mut bytes = std::fs::read(path).unwrap();
     bytes[512 + 40] ^= 1;
     assert_eq!(look(&bytes, &[]).table, None);
@@ -92,7 +100,7 @@ fn noise_and_truncated_disks_are_no_trouble() {
 fn a_hostile_partition_table_ends() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hearth.img");
-    disk::write_image(&path, &[]).unwrap();
+    disk::write_image(&path, &[], &Bundle::of("0", &[]).unwrap()).unwrap();
     let mut bytes = std::fs::read(path).unwrap();
     bytes.truncate(MIB as usize);
     // As many entries as can be written down, each a sector long: a checksum that fits is made.
