@@ -30,6 +30,15 @@ impl Level {
     }
 }
 
+/// Bytes as hexadecimal digits: a digest.
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A line that is being written. Ends with [`Line::end`].
 pub struct Line<'a, W: Write + ?Sized> {
     out: &'a mut W,

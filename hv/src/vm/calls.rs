@@ -155,7 +155,7 @@ impl Caller<'_> {
         hv_core::lifecycle::after(place.state(), Step::Start)?;
         with(vm, |vm| {
             vm.reset(&state);
-            event!(Info, "vm.start", vm = vm.name, cpus = vm.bodies.len());
+            event!(Debug, "hv.vm", vm = vm.name, state = "running", cpus = vm.bodies.len());
             place.step(Step::Start)?;
             place.call_all();
             Ok(0)
@@ -253,7 +253,7 @@ fn halt(vm: u64, step: Step) -> Outcome {
     with(vm, |vm| {
         vm.settle();
         if step == Step::Stop && before != VmState::STOPPED {
-            event!(Info, "vm.exit", vm = vm.name, reason = "stopped");
+            event!(Debug, "hv.vm", vm = vm.name, state = "stopped");
         }
         Ok(0)
     })

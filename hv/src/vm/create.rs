@@ -137,7 +137,7 @@ pub fn create(machine: &Machine, wanted: &Wanted) -> Result<u8, Fault> {
     }
     // SAFETY: claimed for this VM just now; RAM is in the direct map; the VM lets go of it in `leave`.
     let ram = unsafe { GuestRam::new(pieces.iter().copied()) };
-    let vm = Cut { machine, id, place, wanted, ram, io_page, more_tables: 0 }.cut(&mut claims)?;
+    let vm = Cut { machine, id, place, wanted, ram, io_page, ports: &[], more_tables: 0 }.cut(&mut claims)?;
     let mapped = manager.map_windows(&vm.ram);
     if let Err(error) = mapped {
         manager.unmap_windows(&vm.ram);
@@ -176,6 +176,8 @@ pub struct Cut<'a> {
     pub ram: GuestRam,
     /// Where its requests go.
     pub io_page: Option<SharedPage>,
+    /// Ports that are the machine's.
+    pub ports: &'static [u16],
     /// Page tables that it may need later, beyond those of its RAM.
     pub more_tables: u64,
 }
@@ -214,7 +216,7 @@ impl Cut<'_> {
         let policy = Policy::new(cpu::cpuid, policy::Machine { cpus: vcpus as u8, tsc_khz: khz });
         let maps = frames.take(svm::PermissionMaps::PAGES).ok_or(Fault::NoFrames)?;
         // SAFETY: pages of hv's own, taken for this.
-        let maps = unsafe { svm::PermissionMaps::build(maps.base, policy.open_msrs()) };
+        let maps = unsafe { svm::PermissionMaps::build(maps.base, self.ports, policy.open_msrs()) };
         let tsc = cpu::tsc();
         let make = |frames: &mut Frames, index: usize| {
             let front = &self.place.fronts[index];

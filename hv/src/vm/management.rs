@@ -9,6 +9,7 @@ use crate::{devices, event};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hv_abi::boot::DIRECT_MAP;
 use hv_abi::ioreq::NO_EVENT;
+use hv_abi::log::Hex;
 use hv_abi::manifest::{self, GRANULE, MAX_VCPUS, StartMode, StartState};
 use hv_abi::memory::{PAGE_SIZE, PhysRange};
 use hv_abi::payload::{Header, Segment};
@@ -29,6 +30,8 @@ const LOW_RAM: u64 = 64 << 10;
 const STACK: u64 = 64 << 10;
 /// Where the command line is in the page that is handed over.
 const TEXT: u64 = 0x800;
+/// The machine's clock, by whose time of day the box goes.
+const CLOCK: [u16; 2] = [0x70, 0x71];
 /// Devices are looked for between these; everything else up to the end of RAM is memory.
 const DEVICES: PhysRange = PhysRange::new(0xc000_0000, 0x4000_0000);
 /// Nanoseconds: a life that is shorter tells that the program can't live here.
@@ -68,10 +71,19 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
         end_event: NO_EVENT,
     };
     let more_tables = tables_needed(machine.top_of_ram, PageSize::TwoMib) + DEVICE_TABLES;
-    let cut = Cut { machine, id: MANAGEMENT, place, wanted: &wanted, ram, io_page: None, more_tables };
+    let cut = Cut {
+        machine,
+        id: MANAGEMENT,
+        place,
+        wanted: &wanted,
+        ram,
+        io_page: None,
+        ports: &CLOCK,
+        more_tables,
+    };
     let vm = cut.cut(&mut claims)?;
     vm.reset(&state);
-    event!(Info, "vm.start", vm = vm.name, cpus = cpus);
+    event!(Info, "vm.start", vm = vm.name, sha256 = Hex(&header.digest), cpus = cpus);
     devices::on_event(events::set);
     move_in(vm, &wanted, claims);
     // It was just created.
@@ -119,9 +131,10 @@ fn start_again(machine: &Machine) -> Result<(), Fault> {
     if lives >= MAX_SHORT_LIVES {
         return Err(Fault::NoProgram("it ends again and again, soon after it was started"));
     }
-    let state = load(machine, machine.module, &header(machine.module)?, &vm.ram, vm.bodies.len())?;
+    let header = header(machine.module)?;
+    let state = load(machine, machine.module, &header, &vm.ram, vm.bodies.len())?;
     vm.reset(&state);
-    event!(Info, "vm.start", vm = vm.name, cpus = vm.bodies.len());
+    event!(Info, "vm.start", vm = vm.name, sha256 = Hex(&header.digest), cpus = vm.bodies.len());
     place.step(Step::Start).map_err(|_| Fault::Full)?;
     place.call_all();
     Ok(())

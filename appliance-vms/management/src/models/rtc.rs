@@ -177,6 +177,29 @@ impl Registers for Rtc {
     }
 }
 
+/// Seconds since 1970 by a real clock, whose registers `read` reads; `None`: it shows no time. The century
+/// of one that keeps none is ours.
+pub fn seconds_of(mut read: impl FnMut(u8) -> u8) -> Option<i64> {
+    const ATTEMPTS: usize = 10_000;
+    const CENTURY: u8 = 20;
+    // An update between two registers shows in that two looks differ.
+    let mut last = None;
+    let mut shown = (0..ATTEMPTS).find_map(|_| {
+        let quiet = read(register::A) & UPDATE_IN_PROGRESS == 0;
+        let shown = quiet.then(|| register::TIME.map(&mut read));
+        let same = shown.is_some() && shown == last;
+        last = shown;
+        shown.filter(|_| same)
+    })?;
+    let mode = read(register::B);
+    let past = |moment: &Moment| moment.year >= 1970;
+    let moment = understand(shown, mode).filter(past).or_else(|| {
+        shown[7] = encode(CENTURY, mode);
+        understand(shown, mode)
+    });
+    moment.map(|moment| moment.unix())
+}
+
 /// Whole seconds since 1970, in the box.
 fn seconds(clock: &dyn WallClock) -> i64 {
     (clock.unix_nanos() / SECOND).cast_signed()

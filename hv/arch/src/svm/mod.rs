@@ -53,18 +53,21 @@ impl PermissionMaps {
     /// Pages that the maps take.
     pub const PAGES: u64 = ((IO_MAP_BYTES + msr_map::BYTES) / 4096) as u64;
 
-    /// Every port is intercepted, and every MSR but those that the guest may read or write without
+    /// Every port but `ports` is intercepted, and every MSR but those that the guest may read or write without
     /// anybody's help: `(number, read, write)`.
     ///
     /// # Safety
     /// `pages` is the physical address of [`PermissionMaps::PAGES`] pages for this alone, in the
     /// direct map.
-    pub unsafe fn build(pages: u64, open: impl Iterator<Item = (u32, bool, bool)>) -> Self {
+    pub unsafe fn build(pages: u64, ports: &[u16], open: impl Iterator<Item = (u32, bool, bool)>) -> Self {
         let at = core::ptr::with_exposed_provenance_mut::<u8>((DIRECT_MAP + pages) as usize);
         let maps = Self { io: pages, msr: pages + IO_MAP_BYTES as u64 };
         // SAFETY: the pages are the caller's gift; nobody reads them yet.
         let bytes = unsafe { core::slice::from_raw_parts_mut(at, IO_MAP_BYTES + msr_map::BYTES) };
         bytes.fill(0xff);
+        for port in ports.iter().map(|&port| usize::from(port)) {
+            bytes[port / 8] &= !(1 << (port % 8));
+        }
         let msr_bytes = &mut bytes[IO_MAP_BYTES..];
         for (number, read, write) in open {
             let Some(bit) = msr_map::bit(number) else { continue };

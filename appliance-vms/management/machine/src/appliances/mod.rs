@@ -2,7 +2,6 @@
 
 mod clock;
 mod entropy;
-mod hardware;
 mod lifecycle;
 mod network;
 mod pc;
@@ -13,6 +12,7 @@ use crate::drivers::Found;
 use crate::log::event;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use clock::Clock;
 use hv_abi::appliance::Start;
 use management::executor::Handle;
 use network::Network;
@@ -26,6 +26,8 @@ pub struct House {
     pub storage: Storage,
     /// The switch.
     pub network: Rc<Network>,
+    /// What time it is.
+    pub clock: Rc<Clock>,
     /// vCPUs that a VM can have.
     pub cpus: u64,
 }
@@ -35,7 +37,8 @@ pub struct House {
 pub async fn begin(handle: &Handle, found: Found, cpus: u64) {
     let network = Network::new(handle, found.nics);
     let Some(storage) = Storage::open(&found.disks).await else { return };
-    let house = Rc::new(House { handle: handle.clone(), storage, network, cpus });
+    let clock = Rc::new(Clock::set(handle));
+    let house = Rc::new(House { handle: handle.clone(), storage, network, clock, cpus });
     for appliance in house.storage.appliances().iter().filter(|appliance| appliance.start == Start::Boot) {
         let task = lifecycle::look_after(Rc::clone(&house), appliance.clone());
         if house.handle.spawn("appliance", Box::pin(task)).is_err() {

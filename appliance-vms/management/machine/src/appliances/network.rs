@@ -9,7 +9,6 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::future::poll_fn;
-use core::task::Poll;
 use core::time::Duration;
 use management::executor::{Handle, Signal};
 use management::net::snoop::Snoop;
@@ -96,7 +95,12 @@ impl Network {
 
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
         if self.handle.spawn(name, task).is_err() {
-            event!(Error, "mgmt.trouble", what = format_args!("no task for {name}"), why = "there are too many");
+            event!(
+                Error,
+                "mgmt.trouble",
+                what = format_args!("no task for {name}"),
+                why = "there are too many"
+            );
         }
     }
 
@@ -150,7 +154,8 @@ impl Network {
             } else if let Some((_, nic)) = self.cables.borrow().iter().find(|(cable, _)| *cable == port) {
                 nic.borrow_mut().send(&complete())
             } else {
-                let card = self.tenants.borrow().iter().find(|one| one.port == port).map(|one| Rc::clone(&one.card));
+                let card =
+                    self.tenants.borrow().iter().find(|one| one.port == port).map(|one| Rc::clone(&one.card));
                 card.is_some_and(|card| card.borrow_mut().device_mut().receive(frame.clone()))
             };
             if !taken {
@@ -207,9 +212,4 @@ impl fmt::Display for Colons {
         }
         Ok(())
     }
-}
-
-/// Polls a card whose task it is; for [`super::pc`].
-pub fn poll_never() -> Poll<()> {
-    Poll::Pending
 }

@@ -1,7 +1,7 @@
 //! A guest's PC: its board, its bus and the functions on it, and who answers its accesses.
 
 use super::network::{Card, Network};
-use super::{clock, entropy};
+use super::{House, entropy};
 use crate::guest::{GuestRam, Lines as Wires};
 use crate::hypercall::{self, Bell};
 use crate::log::event;
@@ -80,30 +80,20 @@ impl core::fmt::Display for TooMany {
 }
 
 impl Pc {
-    /// Puts it together for a VM that has been cut.
-    ///
-    /// # Errors
-    /// [`TooMany`]; what was begun is taken away when this is dropped by [`Pc::take_apart`].
-    pub fn new(
-        handle: &Handle,
-        network: &Rc<Network>,
-        (vm, name): (u64, &str),
-        ram: GuestRam,
-        devices: &Devices,
-    ) -> (Self, Guest) {
+    /// An empty one for a VM that has been cut, and the guest as devices see it.
+    pub fn new(house: &House, (vm, name): (u64, &str), ram: GuestRam, devices: &Devices) -> (Self, Guest) {
         let wires: Rc<dyn Interrupts> = Rc::new(Wires { vm });
-        let clock = Rc::new(clock::SinceStart(handle.clone()));
         let pc = Self {
             vm,
             name: name.into(),
-            handle: handle.clone(),
-            board: Board::new(&wires, clock, devices.debug_exit),
+            handle: house.handle.clone(),
+            board: Board::new(&wires, house.clock.clone(), devices.debug_exit),
             bus: Bridge::new(Bus { ecam: ECAM.base, window: BARS_32.base..BARS_32.end() }),
             functions: Vec::new(),
             bells: Vec::new(),
             tasks: Vec::new(),
             port: None,
-            network: Rc::clone(network),
+            network: Rc::clone(&house.network),
             console: devices.log_console.then(|| Lines::new(LINE)),
         };
         (pc, Guest { memory: Rc::new(ram), interrupts: wires })
@@ -112,7 +102,7 @@ impl Pc {
     /// Plugs in what an appliance has.
     ///
     /// # Errors
-    /// [`TooMany`].
+    /// [`TooMany`]; what was begun ends by [`Pc::take_apart`].
     pub fn equip(
         &mut self,
         guest: &Guest,

@@ -7,8 +7,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
-use core::mem;
-use hv_abi::appliance::{Appliance, Blob, Disk};
+use hv_abi::appliance::{Appliance, Blob, Disk, System};
 use management::block::{BlockDevice, BlockError};
 use management::drivers::dma::{Dma, DmaMemory};
 use management::loader::{Reading, Source};
@@ -119,8 +118,6 @@ impl Storage {
     }
 }
 
-use hv_abi::appliance::System;
-
 /// A file of the system's, for loaders.
 pub struct SystemFile(File);
 
@@ -179,7 +176,7 @@ impl DmaMemory for Piece {
     }
 
     fn load(&self, offset: usize) -> u32 {
-        if offset + mem::size_of::<u32>() > self.0.len() {
+        if offset + size_of::<u32>() > self.0.len() {
             return 0;
         }
         let value = self.0.read(offset);
@@ -188,7 +185,7 @@ impl DmaMemory for Piece {
     }
 
     fn store(&self, offset: usize, value: u32) {
-        if offset + mem::size_of::<u32>() <= self.0.len() {
+        if offset + size_of::<u32>() <= self.0.len() {
             dma::barrier();
             self.0.write(offset, value);
         }

@@ -10,10 +10,10 @@ use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use core::cell::RefCell;
-use core::fmt::Write;
-use hv_abi::appliance::{Appliance, Blob};
+use hv_abi::appliance::Appliance;
 use hv_abi::hypercall::Status;
 use hv_abi::ioreq::{self, Space, State};
+use hv_abi::log::Hex;
 use hv_abi::manifest::{self, ANY_CORE, MAX_VCPUS, StartState, VmManifest};
 use management::acpi;
 use management::executor::Event;
@@ -81,8 +81,7 @@ impl Vm {
                 return Err(now(refused));
             }
         };
-        let (pc, guest) =
-            Pc::new(&house.handle, &house.network, (number, &appliance.name), windows, &appliance.devices);
+        let (pc, guest) = Pc::new(house, (number, &appliance.name), windows, &appliance.devices);
         let state = StartState::new_zeroed();
         let mut vm = Self { number, vcpus, state, pc: RefCell::new(pc), requests, ended, page };
         let equipped = vm.pc.get_mut().equip(&guest, &appliance.devices, disks, vcpus as u16);
@@ -220,7 +219,8 @@ async fn load(
     ram: Ram,
     vcpus: usize,
 ) -> Result<StartState, Fault> {
-    acpi::install(memory, ram, vcpus as u8).map_err(|_| Fault::Always("it has too little RAM for its tables".into()))?;
+    acpi::install(memory, ram, vcpus as u8)
+        .map_err(|_| Fault::Always("it has too little RAM for its tables".into()))?;
     let kernel = house.storage.file(&appliance.kernel.image);
     let initrd = appliance.kernel.initrd.as_ref().map(|blob| house.storage.file(blob));
     for (what, file) in [("kernel", Some(&kernel)), ("initrd", initrd.as_ref())] {
@@ -246,19 +246,11 @@ async fn load(
         Info,
         "vm.start",
         vm = appliance.name,
-        sha256 = hexadecimal(&appliance.kernel.image),
+        sha256 = Hex(&appliance.kernel.image.digest),
         cpus = vcpus,
         memory_kib = ram.bytes() >> 10
     );
     Ok(state)
-}
-
-fn hexadecimal(blob: &Blob) -> String {
-    blob.digest.iter().fold(String::new(), |mut text, byte| {
-        // Text takes everything.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 async fn destroy(house: &House, number: u64) {
@@ -268,7 +260,12 @@ async fn destroy(house: &House, number: u64) {
             // A vCPU of ours must forget the windows first, or there is more to clear.
             Ok(_) => house.handle.give_way().await,
             Err(refused) => {
-                event!(Warn, "mgmt.trouble", what = format_args!("VM {number} can't be taken away"), why = refused);
+                event!(
+                    Warn,
+                    "mgmt.trouble",
+                    what = format_args!("VM {number} can't be taken away"),
+                    why = refused
+                );
                 return;
             }
         }

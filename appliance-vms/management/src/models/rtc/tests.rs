@@ -59,6 +59,20 @@ fn it_shows_the_time_in_bcd_and_24_hours() {
 }
 
 #[test]
+fn a_real_clock_is_read_whatever_it_counts_in() {
+    let mut port = Port::new();
+    let now = seconds_of(|index| port.read(index.into()) as u8).expect("it shows a time");
+    assert_eq!(Moment::from_unix(now).year, 2026);
+    assert_eq!(show(&Moment::from_unix(now), HOURS_24)[..3], [0x08, 0x45, 0x13]);
+    // One whose register of the century is something else's, and one that is always at it.
+    let century = |index| if index == 0x32 { 0xff } else { port.read(u64::from(index)) as u8 };
+    assert_eq!(seconds_of(century), Some(now));
+    assert_eq!(seconds_of(|index| if index == 0xa { 0x80 } else { 0x11 }), None);
+    // Nobody there.
+    assert_eq!(seconds_of(|_| 0xff), None);
+}
+
+#[test]
 fn it_shows_the_time_in_every_mode() {
     let mut port = Port::new();
     port.write(0xb, 0x06);
