@@ -14,11 +14,13 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod turns;
 
 pub use events::{EVENTS, Event};
 pub use signal::Signal;
 pub use tasks::{MAX_TASKS, Task, TooManyTasks};
 pub use timers::Sleep;
+pub use turns::{Turn, Turns};
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;

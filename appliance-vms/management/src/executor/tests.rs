@@ -228,3 +228,27 @@ fn wakers_work_from_other_threads() {
     }
     assert!(!handle.is_alive(task));
 }
+
+#[test]
+fn turns_are_taken_one_after_the_other_also_when_one_gives_up() {
+    let (executor, handle, hand) = executor();
+    let (told, turns) = (Told::default(), Rc::new(Turns::new(())));
+    let tasks = [1, 2, 3].map(|number| {
+        let (told, turns, clock) = (Rc::clone(&told), Rc::clone(&turns), handle.clone());
+        let task = async move {
+            let turn = turns.take().await;
+            told.borrow_mut().push(number);
+            clock.sleep(10).await;
+            told.borrow_mut().push(number);
+            drop(turn);
+        };
+        handle.spawn("taker", task).expect("room")
+    });
+    executor.turn();
+    handle.cancel(tasks[1]);
+    for now in [10, 20] {
+        hand.0.set(now);
+        while executor.turn() == Rest::None {}
+    }
+    assert_eq!(*told.borrow(), [1, 1, 3, 3]);
+}

@@ -5,11 +5,11 @@ use crate::log::event;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::fmt;
 use hv_abi::appliance::{Appliance, Blob, Disk, System};
 use management::block::{BlockDevice, BlockError};
 use management::drivers::dma::{Dma, DmaMemory};
+use management::executor::Turns;
 use management::loader::{Reading, Source};
 use management::memory::HostRange;
 use management::storage::bytes::{DiskBytes, DiskError};
@@ -24,8 +24,7 @@ const DATA: &str = "hearth-data";
 /// The system that is in use, and the volumes on the same disk.
 pub struct Storage {
     bundle: Bundle,
-    /// Taken out while it is used: one change at a time.
-    volumes: RefCell<Option<Volumes>>,
+    volumes: Option<Turns<Volumes>>,
 }
 
 /// Why an appliance can't have its disks.
@@ -35,7 +34,7 @@ pub enum Fault {
     Block(BlockError),
     /// A volume can't be had.
     Volume(VolumeError),
-    /// The disk that the system is on has no place for volumes, or another appliance is just given one.
+    /// The disk that the system is on has no place for volumes.
     NoVolumes,
 }
 
@@ -44,7 +43,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Block(error) => write!(f, "its disk can't be used: {error}"),
             Self::Volume(error) => write!(f, "its volume can't be used: {error}"),
-            Self::NoVolumes => f.write_str("there is no place for its volume on the disk now"),
+            Self::NoVolumes => f.write_str("there is no place for its volume on the disk"),
         }
     }
 }
@@ -82,7 +81,7 @@ impl Storage {
             };
             let System { product, appliances } = &bundle.system();
             event!(Info, "system.found", name = SYSTEM, version = product, appliances = appliances.len());
-            return Some(Self { bundle, volumes: RefCell::new(volumes.ok()) });
+            return Some(Self { bundle, volumes: volumes.ok().map(Turns::new) });
         }
         None
     }
@@ -107,10 +106,8 @@ impl Storage {
             disks.push(match disk {
                 Disk::Image(blob) => Rc::new(self.bundle.disk(blob).map_err(Fault::Block)?),
                 Disk::Volume { name, size } => {
-                    let mut volumes = self.volumes.take().ok_or(Fault::NoVolumes)?;
-                    let part = volumes.get(&appliance.name, name, *size).await;
-                    self.volumes.replace(Some(volumes));
-                    Rc::new(part.map_err(Fault::Volume)?)
+                    let mut volumes = self.volumes.as_ref().ok_or(Fault::NoVolumes)?.take().await;
+                    Rc::new(volumes.get(&appliance.name, name, *size).await.map_err(Fault::Volume)?)
                 }
             });
         }
