@@ -7,7 +7,6 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::fmt;
 use core::future::poll_fn;
 use core::time::Duration;
 use management::executor::{Handle, Signal};
@@ -169,7 +168,7 @@ impl Network {
         let heard = self.snoop.borrow_mut().frame(vm, &frame.bytes, self.now());
         let Some((mac, ip)) = heard else { return };
         if let Some(tenant) = self.tenants.borrow().iter().find(|tenant| tenant.mac == mac) {
-            event!(Info, "vm.net", vm = tenant.vm, ip = ip, mac = Colons(mac));
+            event!(Info, "vm.net", vm = tenant.vm, ip = ip, mac = mac);
         }
     }
 
@@ -199,17 +198,5 @@ impl Network {
                 None => self.for_us.wait().await,
             }
         }
-    }
-}
-
-/// An Ethernet address as people write it.
-struct Colons(Mac);
-
-impl fmt::Display for Colons {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
-        }
-        Ok(())
     }
 }

@@ -12,10 +12,9 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::fmt;
 use management::block::{BlockDevice, Operation};
 use management::executor::Handle;
-use management::nic::{Mac, Nic};
+use management::nic::Nic;
 use transport::{Pci, Unusable};
 use virtio_drivers::transport::DeviceType;
 
@@ -73,21 +72,9 @@ fn virtio_net(handle: &Handle, device: &Device, found: &mut Found) -> Result<(),
         name = name,
         driver = "virtio-net",
         address = device,
-        mac = Colons(port.mac()),
+        mac = port.mac(),
         link = net::up_or_down(port.link())
     );
     found.nics.push(Box::new(port));
     Ok(())
-}
-
-/// An Ethernet address as people write it.
-struct Colons(Mac);
-
-impl fmt::Display for Colons {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.0.iter().enumerate() {
-            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
-        }
-        Ok(())
-    }
 }
