@@ -1,5 +1,6 @@
 //! Cutting a VM: memory, page tables, vCPUs, and the cores that they live on.
 
+use super::leave::NOTHING_CLEARED;
 use super::place::{self, Front, Place};
 use super::pool::{Pooled, pages, pointer};
 use super::{Body, Vm};
@@ -243,7 +244,7 @@ impl Cut<'_> {
             bodies,
             nested: Mutex::new((space, frames)),
             pool,
-            cleared: AtomicU64::new(0),
+            cleared: AtomicU64::new(NOTHING_CLEARED),
             last_lowest: AtomicU32::new(0),
         };
         // SAFETY: as for the bodies.

@@ -30,6 +30,8 @@ pub fn describe(reason: StopReason) -> Sentence {
         StopReason::InvalidState => sentence(format_args!("the processor refused its state")),
         StopReason::UnknownExit(code) => sentence(format_args!("exit {code:#x}, which nobody asked for")),
         StopReason::TaskSwitch => sentence(format_args!("a task switch")),
-        StopReason::NoMemory(at) => sentence(format_args!("code or page tables at {at:#x}, where no RAM is")),
+        StopReason::NoMemory(at) => {
+            sentence(format_args!("code, page tables or a stack at {at:#x}, where no RAM is"))
+        }
     }
 }

@@ -13,19 +13,22 @@ use hv_core::memory::Owner;
 
 /// Bytes that one call clears: not much longer than any other call.
 const AT_ONCE: u64 = 4 << 20;
+/// Of [`super::Vm::cleared`]: it has not begun to leave.
+pub const NOTHING_CLEARED: u64 = u64::MAX;
 
 /// Clears some more of the memory of the VM in `place`. Answers how much is left to do; 0: it is gone.
 ///
 /// # Errors
 /// It runs, or is not there.
 pub fn leave(machine: &Machine, place: &'static Place) -> Result<u64, Status> {
-    let before = place.step(Step::Destroy)?;
+    place.step(Step::Destroy)?;
     // A core that has not left its last turn yet: there is still all of it to do.
     let Some(mut home) = place.vm.try_write() else { return Ok(1) };
     let vm = home.as_deref().ok_or(Status::NO_SUCH_THING)?;
     let manager = place::management();
     let manager = manager.as_deref().and_then(Option::as_deref).ok_or(Status::NO_SUCH_THING)?;
-    if before != VmState::LEAVING {
+    let begun = vm.cleared.compare_exchange(NOTHING_CLEARED, 0, Ordering::Relaxed, Ordering::Relaxed);
+    if begun.is_ok() {
         manager.unmap_windows(&vm.ram);
         place.life.fetch_add(1, Ordering::Relaxed);
         vm.fronts().iter().for_each(|front| inbox::release(front.core.load(Ordering::Relaxed)));

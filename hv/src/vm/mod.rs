@@ -66,7 +66,7 @@ pub struct Vm {
     nested: Mutex<(AddressSpace, Frames)>,
     /// hv's own memory for it.
     pool: PhysRange,
-    /// Bytes of its RAM that are cleared, once it leaves.
+    /// Bytes of its RAM that are cleared, once it leaves; before, [`leave::NOTHING_CLEARED`].
     cleared: AtomicU64,
     /// Who had the last lowest-priority interrupt.
     last_lowest: AtomicU32,

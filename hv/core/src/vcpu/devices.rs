@@ -45,9 +45,11 @@ impl Vcpu {
         fault: NestedFault,
         bytes: Option<&[u8]>,
     ) -> Verdict {
-        if fault.fetch || fault.in_page_walk {
+        let in_delivery = self.event.is_some();
+        if fault.fetch || fault.in_page_walk || in_delivery {
             // Code or page tables where no RAM is: the bus answers all ones, which is no
-            // instruction and no page table that anybody meant.
+            // instruction and no page table that anybody meant. Nor is a stack there; a delivery that
+            // is only tried again would keep the core for ever, before any interrupt.
             return Verdict::Stop(StopReason::NoMemory(fault.address));
         }
         self.emulate(cpu, world, Cause::Memory, bytes)

@@ -53,7 +53,7 @@ pub enum StopReason {
     UnknownExit(u64),
     /// A task switch, which hv does not do.
     TaskSwitch,
-    /// Code or page tables at a guest-physical address where no RAM is.
+    /// Code, page tables, or what a delivery needs (its stack, say), at a guest-physical address where no RAM is.
     NoMemory(u64),
 }
 

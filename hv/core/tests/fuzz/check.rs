@@ -255,7 +255,7 @@ fn verdict_is_lawful(exit: Exit, cpu: &FakeCpu, vcpu: &Vcpu, verdict: Verdict) {
             verdict == Verdict::Stop(StopReason::UnknownExit(exit.class() as u64))
         }
         (Exit::Memory(fault), Verdict::Stop(StopReason::NoMemory(at))) => {
-            at == fault.address && (fault.fetch || fault.in_page_walk)
+            at == fault.address && (fault.fetch || fault.in_page_walk || cpu.interrupted.is_some())
         }
         (Exit::Memory(_), Verdict::Stop(StopReason::Unsupported(_))) => kernel,
         (Exit::Port(port), Verdict::Stop(StopReason::Unsupported(_))) => kernel && port.string,

@@ -213,7 +213,9 @@ fn run(random: &mut Random, shared: &Shared, guest: &mut Guest) -> (Exit, Option
     cpu.then(exit, &[]);
     assert_eq!(cpu.run(&mut vcpu.gprs), exit);
     cpu.delivered.clear();
-    cpu.interrupted = guest::interrupted(random, given);
+    // A VM whose stack is no memory does not get old.
+    let kept = !matches!(exit, Exit::Memory(_)) || one_in(random, 64);
+    cpu.interrupted = guest::interrupted(random, given).filter(|_| kept);
     guest.interrupted = (cpu.interrupted, false);
     (exit, bytes)
 }

@@ -4,10 +4,12 @@ use super::{Named, Outcome, check};
 use crate::child::{self, Child, Plan, RAM, jobs};
 use crate::hypercall::call;
 use crate::{Handover, manager};
+use core::sync::atomic::Ordering;
 use hv_abi::hypercall::{Call, Status};
-use hv_abi::manifest::VmManifest;
+use hv_abi::manifest::{StartMode, StartState, VERSION, VmManifest};
 use hv_abi::memory::PhysRange;
 use hv_abi::status::VmState;
+use zerocopy::FromZeros;
 
 pub const MANY: &[Named] = &[
     ("vm/refused", refused),
@@ -15,6 +17,7 @@ pub const MANY: &[Named] = &[
     ("vm/wrong-state", wrong_state),
     ("vm/denied", denied),
     ("vm/cleared", cleared),
+    ("vm/over-and-over", over_and_over),
     ("vm/triple-fault", triple_fault),
     ("vm/many-cpus", many_cpus),
     ("vm/as-many-as-there-are", as_many_as_there_are),
@@ -106,7 +109,9 @@ fn wrong_state(handover: &Handover) -> Outcome {
     check(wrong(Call::VM_PAUSE) && wrong(Call::VM_RESUME), "what does not run is paused, or resumed")?;
     child.start(jobs::count, 1, &[])?;
     check(wrong(Call::VM_RESUME) && wrong(Call::VM_DESTROY), "what runs is resumed, or destroyed")?;
-    check(child.start(jobs::count, 1, &[]).is_err(), "what runs is started")?;
+    let state = StartState::new_zeroed();
+    let state = StartState { version: VERSION, rip: 0x5000, ..state };
+    check(child.start_at(&state).is_err(), "what runs is started")?;
     check(child.step(Call::VM_PAUSE) == 0 && wrong(Call::VM_PAUSE), "what is paused is paused again")?;
     check(child.step(Call::VM_STOP) == 0, "what is paused can't be stopped")?;
     check(wrong(Call::VM_RESUME), "what is stopped is resumed")?;
@@ -133,15 +138,29 @@ fn cleared(handover: &Handover) -> Outcome {
     let child = Child::new(handover, 0, &plan)?;
     let words = || (0..RAM).step_by(8);
     let window = child.window;
-    words().for_each(|at| {
-        manager::shared(window + at).store(0x5ec2_e700_0000 + at, core::sync::atomic::Ordering::Relaxed)
-    });
+    words().for_each(|at| manager::shared(window + at).store(0x5ec2_e700_0000 + at, Ordering::Relaxed));
     child.destroy()?;
     let other = Child::new(handover, 0, &plan)?;
-    let clean = |at| manager::shared(other.window + at).load(core::sync::atomic::Ordering::Relaxed) == 0;
+    let clean = |at| manager::shared(other.window + at).load(Ordering::Relaxed) == 0;
     check(words().all(clean), "a VM finds what another one left")?;
     check(other.window == window, "this would have shown nothing: the RAM is another")?;
     other.destroy()
+}
+
+/// A VM goes as often as it comes, though its core may still be about to leave it, and so does the window
+/// on its RAM.
+fn over_and_over(handover: &Handover) -> Outcome {
+    let plan = Plan::new(handover, "again");
+    for _ in 0..60 {
+        let child = Child::new(handover, 0, &plan)?;
+        child.start(jobs::count, 1, &[])?;
+        check(counts(&child), "a VM that was started does not run")?;
+        let room = child.window + child::ROOM;
+        child.destroy()?;
+        let word = manager::shared(room).load(Ordering::Relaxed);
+        check(word == u64::MAX, "the RAM of a VM that is gone can still be seen")?;
+    }
+    Ok(())
 }
 
 /// A triple fault ends its VM, says so once, and nobody else notices.
@@ -193,7 +212,6 @@ fn as_many_as_there_are(handover: &Handover) -> Outcome {
 
 /// As after RESET, and in 32 bits: a few instructions at the start that leave something.
 fn start_states(handover: &Handover) -> Outcome {
-    use hv_abi::manifest::{StartMode, StartState, VERSION};
     let child = Child::new(handover, 0, &Plan::new(handover, "states"))?;
     let put = |at: u64, code: &[u8]| crate::window::put(child.window + at, code);
     let state =

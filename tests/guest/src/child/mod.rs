@@ -113,6 +113,8 @@ impl Child {
         if plan.devices {
             window::put(io_page(handover, slot), &[0; 4096]);
         }
+        // Of who was in this slot before.
+        let _ = [io_event(slot), end_event(slot)].map(|event| manager::take(handover, event));
         let vm = create(&manifest);
         status(vm, "a VM can't be cut")?;
         let vm = vm as u64;

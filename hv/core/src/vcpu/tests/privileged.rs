@@ -157,6 +157,21 @@ fn what_hv_does_not_do_ends_the_vm_by_name() {
 }
 
 #[test]
+fn a_delivery_that_needs_memory_where_none_is_ends_the_vm() {
+    let mut here = Box::new();
+    let fault = NestedFault {
+        address: 0xf000_0000,
+        access: Access::Write,
+        fetch: false,
+        present: false,
+        in_page_walk: false,
+    };
+    here.cpu.interrupted = Some(Event::Exception { vector: 14, error: Some(2) });
+    // The instruction has nothing to do with it: carried out, it would fault again, and for ever.
+    assert_eq!(here.exit(Exit::Memory(fault)), Verdict::Stop(StopReason::NoMemory(0xf000_0000)));
+}
+
+#[test]
 fn calls_of_programs_are_denied() {
     let mut here = Box::new();
     let stack = here.cpu.segment(SegmentName::Ss);
