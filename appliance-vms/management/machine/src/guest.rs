@@ -1,7 +1,7 @@
 //! A guest, as its device models reach it: its RAM and its interrupts.
 
+use crate::dma::copy;
 use crate::hypercall::{self, Outcome};
-use core::arch::asm;
 use core::sync::atomic::{AtomicU16, Ordering};
 use hv_abi::manifest::MAX_PIECES;
 use management::interrupts::Interrupts;
@@ -55,26 +55,6 @@ impl GuestRam {
         // SAFETY: aligned, and RAM of the guest's by `find`: hv maps it where it is. Everybody's
         // accesses to it are atomic, or of a guest and so none of this program's.
         Ok(unsafe { AtomicU16::from_ptr(core::ptr::with_exposed_provenance_mut(host as usize)) })
-    }
-}
-
-/// Copies bytes, eight at a time as far as they go.
-///
-/// # Safety
-/// Both places are mapped memory of that many bytes, and only one of them is this program's.
-unsafe fn copy(from: u64, to: u64, len: usize) {
-    // SAFETY: the caller's promise; the direction flag is clear, as everywhere in Rust.
-    unsafe {
-        asm!(
-            "rep movsq",
-            "mov {rest}, %rcx",
-            "rep movsb",
-            rest = in(reg) len % 8,
-            inout("rcx") len / 8 => _,
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            options(att_syntax, nostack, preserves_flags)
-        );
     }
 }
 
