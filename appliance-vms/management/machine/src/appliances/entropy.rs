@@ -18,7 +18,9 @@ impl Processor {
         loop {
             let (value, there): (u64, u8);
             // SAFETY: the processor has the instruction.
-            unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) there, options(nomem, nostack)) };
+            unsafe {
+                asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) there, options(nomem, nostack))
+            };
             if there == 1 {
                 return value;
             }

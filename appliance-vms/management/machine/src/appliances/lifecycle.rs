@@ -90,10 +90,18 @@ impl Charge {
     fn tell_end(&self, event: &Event) {
         let vm = &self.appliance.name;
         match event {
-            Event::Ended(End::PowerOff) => event!(Info, "vm.exit", vm = vm, reason = "it switched itself off"),
+            Event::Ended(End::PowerOff) => {
+                event!(Info, "vm.exit", vm = vm, reason = "it switched itself off")
+            }
             Event::Ended(End::Reset) => event!(Info, "vm.exit", vm = vm, reason = "it restarted itself"),
             Event::Ended(End::Exit(status)) => {
-                event!(Info, "vm.exit", vm = vm, reason = format_args!("exit status {status}"), status = status);
+                event!(
+                    Info,
+                    "vm.exit",
+                    vm = vm,
+                    reason = format_args!("exit status {status}"),
+                    status = status
+                );
             }
             Event::Refused(why) | Event::NotStarted(why) => event!(Error, "vm.refused", vm = vm, what = why),
             _ => {}

@@ -96,7 +96,12 @@ impl Network {
 
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
         if self.handle.spawn(name, task).is_err() {
-            event!(Error, "mgmt.trouble", what = format_args!("no task for {name}"), why = "there are too many");
+            event!(
+                Error,
+                "mgmt.trouble",
+                what = format_args!("no task for {name}"),
+                why = "there are too many"
+            );
         }
     }
 
@@ -150,7 +155,8 @@ impl Network {
             } else if let Some((_, nic)) = self.cables.borrow().iter().find(|(cable, _)| *cable == port) {
                 nic.borrow_mut().send(&complete())
             } else {
-                let card = self.tenants.borrow().iter().find(|one| one.port == port).map(|one| Rc::clone(&one.card));
+                let card =
+                    self.tenants.borrow().iter().find(|one| one.port == port).map(|one| Rc::clone(&one.card));
                 card.is_some_and(|card| card.borrow_mut().device_mut().receive(frame.clone()))
             };
             if !taken {

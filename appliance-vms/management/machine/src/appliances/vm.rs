@@ -220,7 +220,8 @@ async fn load(
     ram: Ram,
     vcpus: usize,
 ) -> Result<StartState, Fault> {
-    acpi::install(memory, ram, vcpus as u8).map_err(|_| Fault::Always("it has too little RAM for its tables".into()))?;
+    acpi::install(memory, ram, vcpus as u8)
+        .map_err(|_| Fault::Always("it has too little RAM for its tables".into()))?;
     let kernel = house.storage.file(&appliance.kernel.image);
     let initrd = appliance.kernel.initrd.as_ref().map(|blob| house.storage.file(blob));
     for (what, file) in [("kernel", Some(&kernel)), ("initrd", initrd.as_ref())] {
@@ -268,7 +269,12 @@ async fn destroy(house: &House, number: u64) {
             // A vCPU of ours must forget the windows first, or there is more to clear.
             Ok(_) => house.handle.give_way().await,
             Err(refused) => {
-                event!(Warn, "mgmt.trouble", what = format_args!("VM {number} can't be taken away"), why = refused);
+                event!(
+                    Warn,
+                    "mgmt.trouble",
+                    what = format_args!("VM {number} can't be taken away"),
+                    why = refused
+                );
                 return;
             }
         }
