@@ -128,6 +128,10 @@ impl Word for u32 {
     const NOBODY: Self = Self::MAX;
 }
 
+impl Word for u64 {
+    const NOBODY: Self = Self::MAX;
+}
+
 impl Registers {
     /// Part of them; `None`: it is not in the BAR.
     pub fn part(&self, offset: u64, len: u64) -> Option<Self> {

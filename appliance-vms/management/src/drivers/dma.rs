@@ -26,4 +26,8 @@ pub trait DmaMemory {
     /// Stores four bytes at once, after whatever was written before (release); `offset` is a multiple
     /// of 4.
     fn store(&self, offset: usize, value: u32);
+    /// Copies in from other memory that devices reach, a guest's say; as much as there is room for.
+    fn fill(&self, offset: usize, from: HostRange);
+    /// Copies out to other memory that devices reach.
+    fn drain(&self, offset: usize, to: HostRange);
 }

@@ -3,8 +3,9 @@
 //! GbE Controller Family Datasheet.
 //!
 //! The card hears everything on the cable, because the VMs behind it have addresses of their own.
-//! [`E1000::poll`] is called on its interrupt and when [`E1000::deadline`] is over; where it cannot
-//! interrupt by message (82540EM), as often as frames shall be looked for.
+//! [`E1000::poll`] is called on its interrupt and when [`E1000::deadline`] is over. One that can't
+//! interrupt by message (82540EM) is looked at every millisecond while frames come and go, and ten
+//! times a second else: so an idle box sleeps, and only the first frame after a while is late.
 
 #[cfg(test)]
 mod fake;
@@ -28,6 +29,11 @@ use rings::{Receive, Transmit};
 const RESET: Duration = Duration::from_millis(20);
 /// How often the card is looked after when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
+/// How often frames are looked for where no interrupt tells of them: while some come and go, and else.
+const BUSY: Duration = Duration::from_millis(1);
+const QUIET: Duration = Duration::from_millis(100);
+/// How long after a frame others are expected.
+const LINGER: Duration = Duration::from_millis(200);
 /// How many resets in a row, with not one frame sent in between, are tried.
 const RESETS: u32 = 3;
 /// How often the EEPROM is asked whether a word is there: some 50 µs are usual.
@@ -104,6 +110,9 @@ struct Look {
 pub struct E1000 {
     registers: Box<dyn DeviceRegisters>,
     model: Model,
+    interrupts: bool,
+    /// Frames come and go until then.
+    busy_until: Duration,
     receive: Receive,
     transmit: Transmit,
     mac: Mac,
@@ -117,12 +126,17 @@ pub struct E1000 {
 }
 
 impl E1000 {
-    /// Takes over a card by its registers (BAR 0) and begins its reset. It interrupts by message 0 of
-    /// its MSI-X table, or by a pin. All its memory is taken here.
+    /// Takes over a card by its registers (BAR 0) and begins its reset. It `interrupts` by message 0 of
+    /// its MSI-X table, or frames have to be looked for. All its memory is taken here.
     ///
     /// # Errors
     /// [`Death`]: it can be seen at once that it can't be used.
-    pub fn new(registers: Box<dyn DeviceRegisters>, dma: &dyn Dma, model: Model) -> Result<Self, Death> {
+    pub fn new(
+        registers: Box<dyn DeviceRegisters>,
+        dma: &dyn Dma,
+        model: Model,
+        interrupts: bool,
+    ) -> Result<Self, Death> {
         if registers.read(register::STATUS) == u32::MAX {
             return Err(Death::Gone);
         }
@@ -131,6 +145,8 @@ impl E1000 {
             transmit: Transmit::new(dma).ok_or(Death::NoMemory)?,
             registers,
             model,
+            interrupts,
+            busy_until: Duration::ZERO,
             mac: Mac([0; 6]),
             phase: Phase::Resetting(None),
             waker: None,
@@ -163,12 +179,17 @@ impl E1000 {
         self.receive.damaged
     }
 
-    /// When to poll again even if there is no interrupt: when its reset is over, then once a second.
-    /// Never, once it is dead.
+    /// When to poll again even if there is no interrupt: when its reset is over, then once a second, or
+    /// as often as frames are looked for. Never, once it is dead. A frame that comes or goes may make it
+    /// earlier.
     pub fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Dead(_) => None,
-            Phase::Running => Some(self.look.at.saturating_add(TICK)),
+            Phase::Running if self.interrupts => Some(self.look.at.saturating_add(TICK)),
+            Phase::Running => {
+                let pause = if self.now < self.busy_until { BUSY } else { QUIET };
+                Some(self.now.saturating_add(pause))
+            }
             Phase::Resetting(until) => Some(until.unwrap_or(self.now)),
         }
     }
@@ -256,6 +277,9 @@ impl E1000 {
 
     /// Forgets the causes of interrupts so far, and asks for the next one.
     fn arm(&self) {
+        if !self.interrupts {
+            return;
+        }
         self.registers.write(register::ICR, u32::MAX);
         let causes = match self.model {
             Model::I82540em => cause::WANTED,
@@ -290,6 +314,17 @@ impl E1000 {
         self.phase = Phase::Resetting(Some(self.now.saturating_add(RESET)));
     }
 
+    fn next_frame(&mut self) -> Option<Vec<u8>> {
+        if !self.is_ready() {
+            return None;
+        }
+        self.receive.next(&*self.registers).or_else(|| {
+            // What comes from here on interrupts; what came just before is seen now.
+            self.arm();
+            self.receive.next(&*self.registers)
+        })
+    }
+
     fn die(&mut self, death: Death) {
         self.begin_reset();
         self.phase = Phase::Dead(death);
@@ -311,21 +346,16 @@ impl Nic for E1000 {
     }
 
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Vec<u8>> {
-        if self.is_ready() {
-            if let Some(frame) = self.receive.next(&*self.registers) {
-                return Poll::Ready(frame);
-            }
-            // What comes from here on interrupts; what came just before is seen now.
-            self.arm();
-            if let Some(frame) = self.receive.next(&*self.registers) {
-                return Poll::Ready(frame);
-            }
+        if let Some(frame) = self.next_frame() {
+            self.busy_until = self.now.saturating_add(LINGER);
+            return Poll::Ready(frame);
         }
         self.waker = Some(context.waker().clone());
         Poll::Pending
     }
 
     fn send(&mut self, frame: &[u8]) -> bool {
+        self.busy_until = self.now.saturating_add(LINGER);
         self.is_ready() && self.transmit.send(&*self.registers, frame)
     }
 }

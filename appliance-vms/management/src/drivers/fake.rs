@@ -91,6 +91,16 @@ impl DmaMemory for Piece {
     fn store(&self, offset: usize, value: u32) {
         self.write(offset, &value.to_le_bytes());
     }
+
+    fn fill(&self, offset: usize, from: HostRange) {
+        self.write(offset, &self.ram.get(from.address, from.len as usize));
+    }
+
+    fn drain(&self, offset: usize, to: HostRange) {
+        let mut bytes = vec![0; to.len as usize];
+        self.read(offset, &mut bytes);
+        self.ram.put(to.address, &bytes);
+    }
 }
 
 /// Runs what never has to wait.

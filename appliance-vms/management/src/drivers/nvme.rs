@@ -25,7 +25,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::cell::RefCell;
 use core::fmt;
-use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -93,12 +92,9 @@ impl Nvme {
         self.controller.borrow().deadline()
     }
 
-    /// Waits until the disk is ready for the first time.
-    ///
-    /// # Errors
-    /// [`Death`].
-    pub async fn ready(&self) -> Result<(), Death> {
-        poll_fn(|context| self.controller.borrow_mut().poll_ready(context)).await
+    /// Whether it has once been ready: it is known then what it is like, and it takes requests.
+    pub fn is_ready(&self) -> bool {
+        self.controller.borrow().was_ready()
     }
 
     /// Why it is dead, if it is. Its right to reach memory is to be taken away then (bus mastering):
@@ -115,6 +111,11 @@ impl Nvme {
     /// How many times it was reset because it did not answer.
     pub fn resets(&self) -> u32 {
         self.controller.borrow().resets()
+    }
+
+    /// How many requests are not over.
+    pub fn requests(&self) -> usize {
+        self.controller.borrow().requests()
     }
 }
 

@@ -137,25 +137,30 @@ impl DiskBytes {
     }
 
     fn bounce(&self, bytes: u64) -> Result<Bounce, DiskError> {
-        // A block larger than a chunk is odd, but still a block.
-        let most = (CHUNK as u64).next_multiple_of(self.block());
-        let memory = self.dma.allocate(bytes.min(most) as usize).ok_or(DiskError::NoMemory)?;
-        Ok(Bounce { memory })
+        Bounce::new(&*self.dma, bytes, self.block()).ok_or(DiskError::NoMemory)
     }
 }
 
-struct Bounce {
-    memory: Box<dyn DmaMemory>,
+/// Memory of the management VM's own that disks reach, and that is copied to and from.
+pub(super) struct Bounce {
+    pub(super) memory: Box<dyn DmaMemory>,
 }
 
 impl Bounce {
+    /// As much as a transfer of so many bytes needs, a chunk at most; `None`: there is none left.
+    pub(super) fn new(dma: &dyn Dma, bytes: u64, block: u64) -> Option<Self> {
+        // A block larger than a chunk is odd, but still a block.
+        let most = (CHUNK as u64).next_multiple_of(block);
+        dma.allocate(bytes.min(most) as usize).map(|memory| Self { memory })
+    }
+
     /// How many bytes it takes of whole blocks.
-    fn len(&self, block: u64) -> usize {
+    pub(super) fn len(&self, block: u64) -> usize {
         (self.memory.host().len / block * block) as usize
     }
 
     /// One request, from or to the first `len` bytes.
-    async fn transfer(
+    pub(super) async fn transfer(
         self,
         disk: &dyn BlockDevice,
         operation: Operation,

@@ -1,5 +1,6 @@
 //! What lies on the disks, and who may reach which of it.
 
+pub mod bounce;
 pub mod bytes;
 #[cfg(test)]
 mod fake;

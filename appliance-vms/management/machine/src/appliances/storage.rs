@@ -1,6 +1,6 @@
 //! What is on the disks: the system's appliances, and their volumes.
 
-use crate::dma;
+use crate::drivers::memory::Heap;
 use crate::log::event;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -8,10 +8,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use hv_abi::appliance::{Appliance, Blob, Disk, System};
 use management::block::{BlockDevice, BlockError};
-use management::drivers::dma::{Dma, DmaMemory};
 use management::executor::Turns;
 use management::loader::{Reading, Source};
-use management::memory::HostRange;
 use management::storage::bytes::{DiskBytes, DiskError};
 use management::storage::gpt;
 use management::storage::system::{Bundle, File};
@@ -141,50 +139,5 @@ impl Source for SystemFile {
                 _ => BlockError::Device,
             })
         })
-    }
-}
-
-/// Memory for disks, from the heap.
-pub struct Heap;
-
-impl Dma for Heap {
-    fn allocate(&self, bytes: usize) -> Option<Box<dyn DmaMemory>> {
-        Some(Box::new(Piece(dma::Dma::new(bytes)?)))
-    }
-}
-
-struct Piece(dma::Dma);
-
-impl DmaMemory for Piece {
-    fn host(&self) -> HostRange {
-        self.0.range(0, self.0.len())
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        let len = into.len().min(self.0.len().saturating_sub(offset));
-        let (known, beyond) = into.split_at_mut(len);
-        self.0.copy_out(offset, known);
-        beyond.fill(0);
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) {
-        let len = from.len().min(self.0.len().saturating_sub(offset));
-        self.0.copy_in(offset, &from[..len]);
-    }
-
-    fn load(&self, offset: usize) -> u32 {
-        if offset + size_of::<u32>() > self.0.len() {
-            return 0;
-        }
-        let value = self.0.read(offset);
-        dma::barrier();
-        value
-    }
-
-    fn store(&self, offset: usize, value: u32) {
-        if offset + size_of::<u32>() <= self.0.len() {
-            dma::barrier();
-            self.0.write(offset, value);
-        }
     }
 }

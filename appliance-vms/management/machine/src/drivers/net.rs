@@ -1,6 +1,7 @@
 //! virtio-net: a network port, through `virtio-drivers`. Virtio 1.2, 5.1.
 
-use super::transport::{Pci, Unusable};
+use super::transport::Pci;
+use super::unusable::Unusable;
 use crate::devices::Device;
 use crate::dma::{self, Dma};
 use crate::log::event;

@@ -1,9 +1,8 @@
 //! Modern virtio over PCI, with its interrupts as MSI-X messages. Virtio 1.2, 4.1.
 
+use super::unusable::Unusable;
 use crate::devices::{Device, Registers};
 use crate::hypercall::Refused;
-use core::fmt;
-use management::block::BlockError;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -48,33 +47,6 @@ mod common {
     pub const QUEUE_DRIVER: u64 = 40;
     pub const QUEUE_DEVICE: u64 = 48;
     pub const LEN: u64 = 56;
-}
-
-/// Why a device can't be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// hv refused something.
-    Refused(Refused),
-    /// It lacks that.
-    Lacks(&'static str),
-    /// Its first block can't be read.
-    Unreadable(BlockError),
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::Lacks(what) => write!(f, "it lacks {what}"),
-            Self::Unreadable(error) => write!(f, "its first block can't be read: {error}"),
-        }
-    }
-}
-
-impl From<Refused> for Unusable {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
 }
 
 /// The type of a virtio device; `None`: it is another device, or not one that is known.

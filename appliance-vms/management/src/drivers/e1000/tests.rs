@@ -10,7 +10,7 @@ use alloc::vec;
 fn card(model: Model) -> (Rc<FakeCard>, E1000) {
     let ram = Ram::new(1 << 20);
     let device = FakeCard::new(&ram, model);
-    let card = E1000::new(Box::new(device.clone()), &ram, model).unwrap();
+    let card = E1000::new(Box::new(device.clone()), &ram, model, true).unwrap();
     (device, card)
 }
 
@@ -154,7 +154,7 @@ fn cards_that_cannot_be_used_say_why() {
     for (death, change) in cases {
         let ram = Ram::new(1 << 20);
         let device = FakeCard::new(&ram, Model::I82540em);
-        let mut card = E1000::new(Box::new(device.clone()), &ram, Model::I82540em).unwrap();
+        let mut card = E1000::new(Box::new(device.clone()), &ram, Model::I82540em, true).unwrap();
         change(&device);
         if death == Death::NotReady {
             device.write(register::CTRL, control::RESET);
@@ -168,7 +168,7 @@ fn cards_that_cannot_be_used_say_why() {
     card.poll(Duration::from_secs(5));
     assert_eq!(card.death(), Some(Death::Gone));
     let ram = Ram::new(8192);
-    let new = |device: &Rc<FakeCard>| E1000::new(Box::new(device.clone()), &ram, Model::I82540em).err();
+    let new = |device: &Rc<FakeCard>| E1000::new(Box::new(device.clone()), &ram, Model::I82540em, true).err();
     let device = FakeCard::new(&ram, Model::I82540em);
     assert_eq!(new(&device), Some(Death::NoMemory));
     device.gone.set(true);
@@ -184,4 +184,30 @@ fn whoever_waits_is_woken_and_the_card_asked_for_the_next_interrupt() {
     assert!(card.waker.is_some());
     card.poll(Duration::from_millis(30));
     assert!(card.waker.is_none());
+}
+
+#[test]
+fn without_interrupts_frames_are_looked_for_often_only_while_some_come_and_go() {
+    let ram = Ram::new(1 << 20);
+    let device = FakeCard::new(&ram, Model::I82540em);
+    let mut card = E1000::new(Box::new(device.clone()), &ram, Model::I82540em, false).unwrap();
+    card.poll(Duration::ZERO);
+    card.poll(RESET);
+    let start = Duration::from_secs(7);
+    card.poll(start);
+    assert_eq!((next(&mut card), device.get(register::IMS)), (None, 0));
+    assert_eq!(card.deadline(), Some(start + QUIET));
+    let came: fn(&FakeCard, &mut E1000) = |device, card| {
+        assert!(device.receive(&[3; 60], 0) && next(card).is_some());
+    };
+    let went: fn(&FakeCard, &mut E1000) = |_, card| assert!(card.send(&[1; 60]));
+    for frame in [came, went] {
+        frame(&device, &mut card);
+        let (mut polls, from) = (0, card.now);
+        while card.deadline() == Some(card.now + BUSY) {
+            card.poll(card.now + BUSY);
+            polls += 1;
+        }
+        assert_eq!((polls, card.now), (200, from + LINGER));
+    }
 }

@@ -59,7 +59,6 @@ pub(super) struct Controller {
     phase: Phase,
     identity: Identity,
     was_ready: bool,
-    waits_ready: Vec<Waker>,
     requests: Requests,
     /// The commands at the disk, by their numbers.
     slots: Vec<Option<Sent>>,
@@ -98,7 +97,6 @@ impl Controller {
             phase: Phase::Disabling(None),
             identity: Identity::default(),
             was_ready: false,
-            waits_ready: Vec::new(),
             requests: Requests::default(),
             // A full queue cannot be told from an empty one: one entry stays free.
             slots: (1..depth).map(|_| None).collect(),
@@ -123,6 +121,14 @@ impl Controller {
         self.resets
     }
 
+    pub(super) fn requests(&self) -> usize {
+        self.requests.on_their_way()
+    }
+
+    pub(super) fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
     pub(super) fn death(&self) -> Option<Death> {
         if let Phase::Dead(death) = self.phase { Some(death) } else { None }
     }
@@ -137,18 +143,6 @@ impl Controller {
 
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         core::mem::take(&mut self.requests.wakers)
-    }
-
-    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Death>> {
-        match self.phase {
-            Phase::Dead(death) => Poll::Ready(Err(death)),
-            _ if self.was_ready => Poll::Ready(Ok(())),
-            _ => {
-                self.waits_ready.retain(|waker| !waker.will_wake(context.waker()));
-                self.waits_ready.push(context.waker().clone());
-                Poll::Pending
-            }
-        }
     }
 
     pub(super) fn begin(
@@ -279,7 +273,6 @@ impl Controller {
             (Ok(()), None) => {
                 self.phase = Phase::Running;
                 self.was_ready = true;
-                self.requests.wakers.append(&mut self.waits_ready);
             }
         }
     }
@@ -358,6 +351,5 @@ impl Controller {
         self.phase = Phase::Dead(death);
         self.slots.iter_mut().for_each(|slot| *slot = None);
         self.requests.fail_all(BlockError::Dead);
-        self.requests.wakers.append(&mut self.waits_ready);
     }
 }

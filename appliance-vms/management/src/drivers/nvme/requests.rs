@@ -58,6 +58,11 @@ impl Requests {
         id
     }
 
+    /// How many are not over.
+    pub(super) fn on_their_way(&self) -> usize {
+        self.all.values().filter(|request| !request.is_done()).count()
+    }
+
     /// The next command to send.
     pub(super) fn next(&mut self, limits: Limits) -> Option<Sent> {
         if let Some(sent) = self.again.pop_front() {

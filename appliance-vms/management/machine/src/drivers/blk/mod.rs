@@ -6,7 +6,8 @@
 
 mod queue;
 
-use super::transport::{Pci, Unusable};
+use super::transport::Pci;
+use super::unusable::Unusable;
 use crate::devices::Device;
 use crate::log::event;
 use alloc::boxed::Box;

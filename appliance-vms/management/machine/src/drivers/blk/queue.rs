@@ -3,7 +3,8 @@
 use super::{MOST, QUEUE, feature};
 use crate::dma::Dma;
 use crate::drivers::ring::{Piece, Ring, fill_table};
-use crate::drivers::transport::{Pci, Unusable};
+use crate::drivers::transport::Pci;
+use crate::drivers::unusable::Unusable;
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
