@@ -11,6 +11,7 @@ use image_builder::system::Ready;
 use image_builder::workspace::Workspace;
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The status of a kernel of ours that was content, and of one that was not (`tests/kernels/src/end.rs`).
@@ -20,9 +21,9 @@ pub const FAILED: u64 = 35;
 
 /// An appliance to be.
 #[derive(Clone, Copy)]
-pub struct Guest {
+pub struct Guest<'a> {
     /// Its name.
-    pub name: &'static str,
+    pub name: &'a str,
     /// Which of the test kernels, or `Err`: a file with these bytes.
     pub kernel: Result<&'static str, &'static [u8]>,
     /// How it is loaded.
@@ -32,7 +33,7 @@ pub struct Guest {
     /// RAM.
     pub memory: &'static str,
     /// Command line.
-    pub cmdline: &'static str,
+    pub cmdline: &'a str,
     /// First module.
     pub module: Option<&'static str>,
     /// Whether it has a network card.
@@ -41,7 +42,7 @@ pub struct Guest {
     pub volumes: &'static [&'static str],
 }
 
-impl Default for Guest {
+impl Default for Guest<'_> {
     fn default() -> Self {
         Self {
             name: "kernel",
@@ -57,7 +58,7 @@ impl Default for Guest {
     }
 }
 
-impl Guest {
+impl Guest<'_> {
     /// The appliance's folder, in `parent`.
     fn write(&self, parent: &TempDir) -> Result<Ready> {
         let folder = parent.path().join(self.name);
@@ -90,7 +91,7 @@ impl Guest {
 ///
 /// # Errors
 /// The programs were not built, or a recipe is wrong.
-pub fn with(guests: &[Guest]) -> Result<(TempDir, Artifacts)> {
+pub fn with(guests: &[Guest<'_>]) -> Result<(TempDir, Artifacts)> {
     let built = artifacts()?;
     let scratch = tempfile::tempdir_in(&Workspace::find()?.artifacts().dir)?;
     let ready: Vec<Ready> = guests.iter().map(|guest| guest.write(&scratch)).collect::<Result<_>>()?;
@@ -112,10 +113,10 @@ pub fn is_of(event: &Event, name: &str, vm: &str) -> bool {
 ///
 /// # Errors
 /// It does not, or the box is in trouble.
-pub fn end(log: &mut BoxLog, vm: &str) -> Result<Event> {
+pub fn end(log: &mut BoxLog, vm: &str, patience: Duration) -> Result<Event> {
     let is_end = |event: &Event| is_of(event, "vm.exit", vm);
     let earlier = log.events().into_iter().find(is_end);
-    earlier.map_or_else(|| log.wait_until(&format!("the end of {vm}"), PATIENCE, is_end), Ok)
+    earlier.map_or_else(|| log.wait_until(&format!("the end of {vm}"), patience, is_end), Ok)
 }
 
 /// What a VM has printed so far.
@@ -129,7 +130,15 @@ pub fn console(log: &BoxLog, vm: &str) -> Vec<String> {
 /// # Errors
 /// It says what was wrong, or ends in another way.
 pub fn passes(log: &mut BoxLog, vm: &str) -> Result<()> {
-    let end = end(log, vm)?;
+    passes_within(log, vm, PATIENCE)
+}
+
+/// The same, when it may take longer.
+///
+/// # Errors
+/// As [`passes`].
+pub fn passes_within(log: &mut BoxLog, vm: &str, patience: Duration) -> Result<()> {
+    let end = end(log, vm, patience)?;
     let said = console(log, vm);
     ensure!(end.number("status").ok() == Some(PASSED), "{end}\n{said:#?}\n{}", log.tail());
     ensure!(!said.iter().any(|line| line.starts_with("fail")), "{said:#?}");

@@ -2,7 +2,7 @@
 //! their PVH note, in 32 bits and in 64; how appliances end, and what becomes of them then; and one that
 //! means harm, beside one that minds its own business. A cell's name is `kernels/what`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use hearth_tests::PATIENCE;
 use hearth_tests::event::Event;
 use hearth_tests::guests::{self, Guest, is_of};
@@ -10,11 +10,12 @@ use hearth_tests::log::BoxLog;
 use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// What outside suites read of their first module.
 const SETTINGS: Option<&str> = Some("NR_CPUS=2\nMEMSIZE=64\n");
 /// Minds its own business for good.
-const NEIGHBOUR: Guest = Guest {
+const NEIGHBOUR: Guest<'_> = Guest {
     name: "neighbour",
     kernel: Ok("neighbour"),
     format: "pvh",
@@ -27,6 +28,10 @@ const NEIGHBOUR: Guest = Guest {
 };
 /// Signs of life of the neighbour's that are enough.
 const ENOUGH: usize = 5;
+/// Malformed chains when nobody says how many.
+const CHAINS: u64 = 10_000;
+/// Faults of its devices that the log tells of a guest: each kind of them, of each device, once.
+const MOST_TOLD: usize = 8 * 5;
 
 fn main() -> ExitCode {
     let mut tests = Tests::default();
@@ -107,7 +112,8 @@ fn backs_off(log: &BoxLog, vm: &str) -> Result<()> {
         log.events().iter().filter(|event| is_of(event, name, vm)).map(|event| event.micros).collect()
     };
     let (starts, ends) = (times("vm.start"), times("vm.exit"));
-    let waits: Vec<u64> = starts.iter().skip(1).zip(&ends).map(|(start, end)| start.saturating_sub(*end)).collect();
+    let waits: Vec<u64> =
+        starts.iter().skip(1).zip(&ends).map(|(start, end)| start.saturating_sub(*end)).collect();
     let long_enough = waits.iter().zip(0..).all(|(wait, times)| *wait >= 1_000_000 << times);
     ensure!(waits.len() == 4 && long_enough, "{vm} waits {waits:?} microseconds");
     Ok(())
@@ -126,19 +132,28 @@ fn ticks_on(log: &mut BoxLog) -> Result<()> {
     ensure!(other.is_none(), "the neighbour says {other:?}");
     let of_it = |event: &&Event| event.field("vm").is_ok_and(|vm| vm == "neighbour");
     let events = log.events();
-    let bad = events.iter().filter(of_it).find(|event| {
-        event.name == "vm.exit" || matches!(event.level.name(), "ERROR" | "WARN")
-    });
+    let bad = events
+        .iter()
+        .filter(of_it)
+        .find(|event| event.name == "vm.exit" || matches!(event.level.name(), "ERROR" | "WARN"));
     ensure!(bad.is_none(), "the neighbour suffers: {}", bad.map(Event::to_string).unwrap_or_default());
     Ok(())
 }
 
-/// Ten thousand malformed chains, over all kinds of devices.
+/// Malformed chains, over all kinds of devices; how many, and from which seed, the environment may say
+/// (`HEARTH_HOSTILE_CHAINS`, `HEARTH_HOSTILE_SEED`).
 fn hostile() -> Result<()> {
+    let number = |name: &str, otherwise: u64| -> Result<u64> {
+        std::env::var(name)
+            .map_or(Ok(otherwise), |text| text.parse().with_context(|| format!("{name}={text}")))
+    };
+    let seed = number("HEARTH_HOSTILE_SEED", 1)?;
+    let chains = number("HEARTH_HOSTILE_CHAINS", CHAINS)?;
+    let cmdline = format!("seed={seed} chains={chains}");
     let hostile = Guest {
         name: "hostile",
         kernel: Ok("hostile"),
-        cmdline: "seed=1 chains=10000",
+        cmdline: &cmdline,
         network: true,
         volumes: &["2M", "2M"],
         ..Guest::default()
@@ -146,11 +161,17 @@ fn hostile() -> Result<()> {
     let (_folder, artifacts) = guests::with(&[NEIGHBOUR, hostile])?;
     Qemu::start_with(&guests::machine(), &artifacts)?.check(|qemu| {
         ticks_on(&mut qemu.log)?;
-        guests::passes(&mut qemu.log, "hostile")?;
+        let patience = PATIENCE + Duration::from_millis(chains * 10);
+        guests::passes_within(&mut qemu.log, "hostile", patience)?;
         ticks_on(&mut qemu.log)?;
+        let told = qemu.log.events().iter().filter(|event| is_of(event, "vm.device", "hostile")).count();
+        ensure!((1..=MOST_TOLD).contains(&told), "{told} faults of its devices are told");
         let mut troubles = qemu.log.events().into_iter().filter(|event| event.name.starts_with("mgmt."));
         let trouble = troubles.find(|event| matches!(event.level.name(), "ERROR" | "WARN"));
         ensure!(trouble.is_none(), "{}", trouble.map(|event| event.to_string()).unwrap_or_default());
+        let said = guests::console(&qemu.log, "hostile");
+        let done = said.iter().find_map(|line| line.strip_prefix("hostile done ")).unwrap_or_default();
+        println!("hostile seed={seed} {done} faults_told={told}");
         Ok(())
     })
 }
