@@ -1,4 +1,4 @@
-//! Building for bare metal: one code path, three targets.
+//! Building for bare metal: one code path, four targets.
 //!
 //! The library is built from source (`-Zbuild-std`); stable compilers allow that when told so by
 //! `RUSTC_BOOTSTRAP=1`. All flags are set here and are the same for every package of a target, so
@@ -25,6 +25,8 @@ pub enum Target {
     Uefi,
     /// A virtual CPU, with floating point in registers: the management VM.
     Vm,
+    /// A CPU in 32-bit protected mode, without floating point: a test kernel.
+    Flat,
 }
 
 impl Target {
@@ -34,13 +36,14 @@ impl Target {
             Self::None => "x86_64-unknown-none",
             Self::Uefi => "x86_64-unknown-uefi",
             Self::Vm => "x86_64-hearth-vm",
+            Self::Flat => "i686-hearth-kernel",
         }
     }
 
     const fn suffix(self) -> &'static str {
         match self {
             Self::Uefi => ".efi",
-            Self::None | Self::Vm => "",
+            Self::None | Self::Vm | Self::Flat => "",
         }
     }
 }
@@ -71,6 +74,14 @@ pub const MANAGEMENT: Program =
 /// The micro-guest, which the tests run in place of the management VM.
 pub const MICRO_GUEST: Program =
     Program { package: "micro-guest", name: "micro-guest", target: Target::None };
+
+/// The test kernels, which the tests run as appliances: one in 32 bits, and the rest.
+pub const KERNELS: [Program; 4] = [
+    Program { package: "test-kernels", name: "flat", target: Target::Flat },
+    Program { package: "test-kernels", name: "long", target: Target::None },
+    Program { package: "test-kernels", name: "hostile", target: Target::None },
+    Program { package: "test-kernels", name: "neighbour", target: Target::None },
+];
 
 /// Builds for bare metal.
 pub struct Builder<'a> {
@@ -131,6 +142,9 @@ impl<'a> Builder<'a> {
         match target {
             Target::None | Target::Uefi => command.args(["--target", target.name()]),
             Target::Vm => command.arg("--target").arg(self.workspace.vm_target()).arg("-Zjson-target-spec"),
+            Target::Flat => {
+                command.arg("--target").arg(self.workspace.flat_target()).arg("-Zjson-target-spec")
+            }
         };
         let linker = if target == Target::Uefi { &linkers.pe } else { &linkers.elf };
         let mut settings = format!("target.{}.linker={}", target.name(), toml(linker)?);

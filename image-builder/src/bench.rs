@@ -6,6 +6,7 @@
 
 mod coverage;
 mod exits;
+mod hostile;
 mod robust;
 
 use crate::appliances;
@@ -72,6 +73,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let wanted = |what| arguments.what.is_none_or(|asked| asked == what);
     if wanted(What::Robust) {
         robust::measure(&workspace)?;
+        hostile::measure(&workspace, yes)?;
     }
     if wanted(What::Coverage) {
         coverage::measure(&workspace, arguments.what.is_some())?;

@@ -101,8 +101,7 @@ pub fn build(workspace: &Workspace, toolbox: &Toolbox, appliances: &[Ready]) -> 
     let rom = rom::assemble(&read(&builder.program(bare::ROM, &[])?)?, &deflated)?;
     write(&artifacts.rom(), &rom)?;
 
-    let files: [(&str, &[u8]); 2] = [("EFI/BOOT/BOOTX64.EFI", &application), ("hearth/a.payload", &plain)];
-    write_disk(&artifacts, &files, &appliances::bundle(appliances)?)?;
+    write_disk(&artifacts, &disk_files(&application, &plain), &appliances::bundle(appliances)?)?;
     Ok(Built { artifacts, hv_memory, rom_len: rom.len() as u64 })
 }
 
@@ -125,6 +124,38 @@ pub fn micro_guest(workspace: &Workspace, toolbox: &Toolbox) -> Result<Artifacts
             .with_context(|| format!("putting a disk at {}", artifacts.image().display()))?;
     }
     Ok(artifacts)
+}
+
+/// Builds the test kernels; the folder they lie in, each under its name.
+///
+/// # Errors
+/// When one does not build, or can't be written.
+pub fn kernels(workspace: &Workspace, toolbox: &Toolbox) -> Result<PathBuf> {
+    let folder = workspace.kernels();
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let builder = Builder::new(workspace, toolbox);
+    for program in bare::KERNELS {
+        write(&folder.join(program.name), &read(&builder.program(program, &[])?)?)?;
+    }
+    Ok(folder)
+}
+
+/// Makes a disk of the last build's programs and other appliances in `folder`, with `hearth.rom` beside it:
+/// artifacts of which only these two are there.
+///
+/// # Errors
+/// When a program is not there, or something can't be written.
+pub fn with_appliances(built: &Artifacts, folder: &Path, appliances: &[Ready]) -> Result<Artifacts> {
+    let artifacts = Artifacts { dir: folder.to_owned() };
+    fs::copy(built.rom(), artifacts.rom()).with_context(|| format!("copying {}", built.rom().display()))?;
+    let (application, plain) = (read(&built.application())?, read(&built.payload())?);
+    write_disk(&artifacts, &disk_files(&application, &plain), &appliances::bundle(appliances)?)?;
+    Ok(artifacts)
+}
+
+/// What is on the first partition.
+const fn disk_files<'a>(application: &'a [u8], payload: &'a [u8]) -> [(&'static str, &'a [u8]); 2] {
+    [("EFI/BOOT/BOOTX64.EFI", application), ("hearth/a.payload", payload)]
 }
 
 /// Writes the disk image, unless what it was made of, and what made it, is the same as last time.

@@ -53,6 +53,11 @@ impl Workspace {
         Artifacts { dir: self.root.join("target/hearth") }
     }
 
+    /// Where the test kernels are put.
+    pub fn kernels(&self) -> PathBuf {
+        self.artifacts().dir.join("kernels")
+    }
+
     /// What is kept because it takes long to make; may be removed at any time.
     pub fn cache(&self) -> PathBuf {
         self.artifacts().dir.join("cache")
@@ -61,6 +66,11 @@ impl Workspace {
     /// The hard-float target that the management VM is built for.
     pub fn vm_target(&self) -> PathBuf {
         self.root.join("appliance-vms/management/x86_64-hearth-vm.json")
+    }
+
+    /// The 32-bit target that a test kernel is built for.
+    pub fn flat_target(&self) -> PathBuf {
+        self.root.join("tests/kernels/i686-hearth-kernel.json")
     }
 }
 

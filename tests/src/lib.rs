@@ -9,6 +9,7 @@ pub mod boot;
 pub mod command;
 pub mod damage;
 pub mod event;
+pub mod guests;
 pub mod log;
 pub mod qemu;
 pub mod qmp;

@@ -53,7 +53,8 @@ impl Steps<'_> {
     pub fn clippy_bare(&self) -> Result<String> {
         let carried = self.workspace.artifacts().dir.join("payload.deflated");
         let variables = [("HEARTH_PAYLOAD", carried.as_path())];
-        let programs = [bare::HV, bare::ROM, bare::UEFI, bare::PVH, bare::MANAGEMENT, bare::MICRO_GUEST];
+        let own = [bare::HV, bare::ROM, bare::UEFI, bare::PVH, bare::MANAGEMENT, bare::MICRO_GUEST];
+        let programs = [own.as_slice(), &bare::KERNELS].concat();
         if self.toolbox.toolchain.clippy {
             let builder = Builder::new(self.workspace, self.toolbox);
             every(&programs, |program| builder.clippy(program, &variables))?;
@@ -97,6 +98,7 @@ impl Steps<'_> {
         let built =
             image::build(self.workspace, self.toolbox, &appliances::gather(self.workspace, &[], false)?)?;
         image::micro_guest(self.workspace, self.toolbox)?;
+        image::kernels(self.workspace, self.toolbox)?;
         Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
     }
 

@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::poll_fn;
+use core::mem::discriminant;
 use core::task::Poll;
 use hv_abi::appliance::Devices;
 use management::block::BlockDevice;
@@ -244,19 +245,17 @@ async fn drive<D: Device + 'static>(
     vm: String,
     slot: u8,
 ) {
-    let mut told = None;
+    // Each kind of fault is told once: a guest that resets its device and errs again fills no log.
+    let mut told = Vec::new();
     poll_fn(|context| {
         // Each turn looks at all queues, however often it has rung; until it has not, nobody is woken.
         while rung.poll(context).is_ready() {}
         let mut function = function.borrow_mut();
         function.poll(context);
-        let fault = function.fault();
-        if fault != told
-            && let Some(fault) = fault
-        {
+        if let Some(fault) = function.fault().filter(|fault| !told.contains(&discriminant(fault))) {
+            told.push(discriminant(&fault));
             event!(Warn, "vm.device", vm = vm, slot = slot, kind = D::KIND.number, what = fault);
         }
-        told = fault;
         Poll::<()>::Pending
     })
     .await;
