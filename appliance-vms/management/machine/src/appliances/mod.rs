@@ -2,7 +2,6 @@
 
 mod clock;
 mod entropy;
-mod hardware;
 mod lifecycle;
 mod network;
 mod pc;
