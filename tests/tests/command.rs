@@ -104,7 +104,9 @@ fn dry_run_by_default() -> Result<()> {
 
 /// What the README starts with, on the quickest door.
 fn run_until_ready() -> Result<()> {
-    let outcome = hearth(["run", "--headless", "--without", "debian", "--door", "pvh", "--until", "hv.ready"])?.succeeded()?;
+    let outcome =
+        hearth(["run", "--headless", "--without", "debian", "--door", "pvh", "--until", "hv.ready"])?
+            .succeeded()?;
     let lines: Vec<_> = outcome.output.lines().map(|line| Line::read(line.as_bytes())).collect();
     let last = lines.iter().filter_map(Line::event).next_back();
     ensure!(
@@ -116,7 +118,18 @@ fn run_until_ready() -> Result<()> {
 
 /// A box that ends before the event that is waited for.
 fn run_until_too_late() -> Result<()> {
-    let arguments = ["run", "--headless", "--without", "debian", "--door", "pvh", "--options", "test=panic", "--until", "no.such"];
+    let arguments = [
+        "run",
+        "--headless",
+        "--without",
+        "debian",
+        "--door",
+        "pvh",
+        "--options",
+        "test=panic",
+        "--until",
+        "no.such",
+    ];
     let outcome = hearth(arguments)?.failed_over("no.such")?;
     ensure!(outcome.output.contains(" ERROR panic "), "the log is not shown: {outcome:#?}");
     Ok(())
