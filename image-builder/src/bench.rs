@@ -82,7 +82,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         return Ok(());
     }
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
-    let built = image::build(&workspace, &toolbox, &appliances::gather(&workspace, &[], yes)?)?;
+    let built = image::build(&workspace, &toolbox, &appliances::without_roots(&workspace)?)?;
     let mut rows = Vec::new();
     if wanted(What::Boot) {
         for door in Door::ALL {

@@ -1,6 +1,6 @@
 //! `hearth image`: builds every program and turns them into the three artifacts.
 
-use crate::appliances;
+use crate::appliances::{self, Choice};
 use crate::bare::{self, Builder};
 use crate::disk;
 use crate::payload::{self, Image};
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 /// Most bytes of memory that hv takes while no management VM is in the payload.
@@ -35,9 +35,8 @@ const MULTIBOOT_SEARCH: usize = 8192;
 /// What `hearth image` is asked.
 #[derive(Args)]
 pub struct Arguments {
-    /// Add the appliance in this folder to the image; may be given several times
-    #[arg(long, value_name = "DIR")]
-    with: Vec<PathBuf>,
+    #[command(flatten)]
+    appliances: Choice,
 }
 
 /// What was built.
@@ -57,7 +56,7 @@ pub struct Built {
 pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let workspace = Workspace::find()?;
     let toolbox = setup::ensure(&Need::FOR_IMAGE, yes)?;
-    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
+    let appliances = appliances::gather(&workspace, &arguments.appliances, yes)?;
     let built = build(&workspace, &toolbox, &appliances)?;
     for file in [built.artifacts.image(), built.artifacts.rom(), built.artifacts.elf()] {
         let (len, digest) = system::each_chunk(&file, |_| Ok(()))?;

@@ -13,6 +13,11 @@ pub fn result(line: &str) {
     }
 }
 
+/// Says something that is worth knowing and stops nothing.
+pub fn remark(line: &str) {
+    eprintln!("{line}");
+}
+
 /// One piece of long work.
 pub struct Step {
     what: String,

@@ -1,6 +1,6 @@
 //! `hearth run`: from a checkout to a box in a window, its log on standard output.
 
-use crate::appliances;
+use crate::appliances::{self, Choice};
 use crate::image;
 use crate::progress;
 use crate::qemu::session::{Ending, Session};
@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What `hearth run` is asked.
 #[derive(Args)]
@@ -39,9 +39,8 @@ pub struct Arguments {
     /// End well when the log says this event, badly when QEMU ends before
     #[arg(long, value_name = "EVENT")]
     until: Option<String>,
-    /// Add the appliance in this folder to the box; may be given several times
-    #[arg(long, value_name = "DIR")]
-    with: Vec<PathBuf>,
+    #[command(flatten)]
+    appliances: Choice,
     /// Print QEMU's command line and do nothing else
     #[arg(long)]
     dry_run: bool,
@@ -104,7 +103,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         needs.push(Need::Window);
     }
     let toolbox = setup::ensure(&needs, yes)?;
-    let appliances = appliances::gather(&workspace, &arguments.with, yes)?;
+    let appliances = appliances::gather(&workspace, &arguments.appliances, yes)?;
     let built = image::build(&workspace, &toolbox, &appliances)?;
     // OVMF may have come only now.
     let machine = arguments.machine(window);

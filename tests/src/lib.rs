@@ -8,6 +8,7 @@ pub mod bochs;
 pub mod boot;
 pub mod command;
 pub mod damage;
+pub mod debian;
 pub mod event;
 pub mod guests;
 pub mod log;

@@ -49,6 +49,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<bool> {
         gate.check("hard-float target builds ui", || steps.hard_float());
     }
     if !arguments.quick {
+        gate.check("Debian for the tests", || steps.debian(yes));
         gate.tests("QEMU tests", |line| steps.qemu_tests(arguments.name.as_deref(), line));
     }
     Ok(gate.sum_up())

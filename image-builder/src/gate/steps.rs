@@ -4,7 +4,8 @@ use crate::appliances;
 use crate::bare::{self, Builder, Program, Target};
 use crate::image;
 use crate::process;
-use crate::setup::Toolbox;
+use crate::rootfs;
+use crate::setup::{self, Toolbox, needs::Need};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::env;
@@ -95,11 +96,21 @@ impl Steps<'_> {
 
     /// All artifacts are built and keep their promises.
     pub fn images(&self) -> Result<String> {
-        let built =
-            image::build(self.workspace, self.toolbox, &appliances::gather(self.workspace, &[], false)?)?;
+        let appliances = appliances::without_roots(self.workspace)?;
+        let built = image::build(self.workspace, self.toolbox, &appliances)?;
         image::micro_guest(self.workspace, self.toolbox)?;
         image::kernels(self.workspace, self.toolbox)?;
         Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
+    }
+
+    /// The Debian that tests start; where it can't be built, they are left out.
+    pub fn debian(&self, yes: bool) -> Result<String> {
+        let found = setup::provide(&Need::FOR_ROOTFS, yes).and_then(|()| rootfs::of_debian(self.workspace));
+        match found {
+            Ok(folder) => Ok(folder.display().to_string()),
+            Err(error) if env::var_os("CI").is_some() => Err(error),
+            Err(error) => Ok(format!("left out: {error:#}")),
+        }
     }
 
     /// The path that the management VM will be built by.

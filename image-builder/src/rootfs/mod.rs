@@ -15,6 +15,7 @@ mod tree;
 use crate::image::hex;
 use crate::recipe::{FILE, Product, Recipe, Rootfs};
 use crate::setup::{self, needs::Need};
+use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use clap::Args;
 use lock::Lock;
@@ -25,6 +26,8 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// A plain Debian, in a checkout.
+pub const DEBIAN: &str = "appliance-vms/debian-minimal";
 /// Changed whenever the same inputs give other bytes, so that nothing old is taken from the cache.
 const GENERATION: u32 = 1;
 
@@ -76,6 +79,16 @@ pub fn build(cache: &Path, recipe: &Recipe, rootfs: &Rootfs) -> Result<PathBuf> 
     tree::finish(&plan.tar, &plan.overlay, &aside)?;
     fs::rename(&aside, &plan.products).with_context(|| format!("moving {}", aside.display()))?;
     Ok(plan.products)
+}
+
+/// The folder with the plain Debian of this checkout, built where it is not in the cache.
+///
+/// # Errors
+/// As [`build`].
+pub fn of_debian(workspace: &Workspace) -> Result<PathBuf> {
+    let recipe = Recipe::read(&workspace.root().join(DEBIAN))?;
+    let rootfs = recipe.rootfs.as_ref().with_context(|| format!("{DEBIAN} has no [rootfs]"))?;
+    build(&workspace.cache(), &recipe, rootfs)
 }
 
 /// The same folder, if everything is in the cache already.
