@@ -21,7 +21,7 @@ const CHAINS: u64 = 100_000;
 /// When something is missing or does not build, or somebody came to harm: who, and how to see it again.
 pub(super) fn measure(workspace: &Workspace, yes: bool) -> Result<()> {
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
-    image::build(workspace, &toolbox, &appliances::gather(workspace, &[], yes)?)?;
+    image::build(workspace, &toolbox, &appliances::without_roots(workspace)?)?;
     image::kernels(workspace, &toolbox)?;
     for seed in SEEDS {
         let step = Step::start(format!("{CHAINS} malformed chains, seed {seed}"));

@@ -26,12 +26,12 @@ impl<T> Turns<T> {
 
     /// Waits for a turn.
     pub async fn take(&self) -> Turn<'_, T> {
-        poll_fn(|context| match self.value.try_borrow_mut() {
-            Ok(value) => Poll::Ready(Turn { value, waiting: &self.waiting }),
-            Err(_) => {
-                self.waiting.borrow_mut().push_back(context.waker().clone());
-                Poll::Pending
+        poll_fn(|context| {
+            if let Ok(value) = self.value.try_borrow_mut() {
+                return Poll::Ready(Turn { value, waiting: &self.waiting });
             }
+            self.waiting.borrow_mut().push_back(context.waker().clone());
+            Poll::Pending
         })
         .await
     }
