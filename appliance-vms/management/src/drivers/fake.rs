@@ -111,6 +111,17 @@ pub(crate) fn now<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
+/// Runs what now and then gives way to others; answers also how often it did.
+pub(crate) fn in_turns<T>(work: impl Future<Output = T>) -> (T, usize) {
+    let mut work = pin!(work);
+    (0..10_000)
+        .find_map(|turns| match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => Some((done, turns)),
+            Poll::Pending => None,
+        })
+        .expect("it never ends")
+}
+
 /// Numbers that look random and are the same each time (xorshift, Marsaglia 2003).
 pub(crate) struct Random(pub(crate) u64);
 

@@ -151,6 +151,19 @@ impl Executor {
     }
 }
 
+/// Lets every other task that is ready run first: for work that takes longer than a task may.
+pub async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Handle {
     /// Starts a task. `name` is for the record.
     ///
@@ -204,17 +217,9 @@ impl Handle {
         .await
     }
 
-    /// Lets every other task that is ready run first: for work that takes longer than a task may.
+    /// As [`give_way`].
     pub async fn give_way(&self) {
-        let mut given = false;
-        poll_fn(|context| {
-            if core::mem::replace(&mut given, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        give_way().await;
     }
 
     /// A new event of its own, with a number that nobody else has; `None`: all [`EVENTS`] are taken.

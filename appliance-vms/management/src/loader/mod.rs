@@ -18,13 +18,13 @@ mod tests;
 pub use error::LoadError;
 
 use crate::block::BlockError;
+use crate::executor::give_way;
 use crate::memory::GuestMemory;
 use crate::platform::{EXTENDED, LOADER, LOW_RAM_END, MapKind, Ram};
 use alloc::boxed::Box;
 use alloc::vec;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::pin::Pin;
-use core::task::Poll;
 use hv_abi::appliance::Format;
 use hv_abi::manifest::{self, StartMode, StartState};
 use hv_abi::memory::{PAGE_SIZE, PhysRange};
@@ -187,7 +187,8 @@ impl Guest<'_> {
         let buffer = vec![0; zeroes.len.min(CHUNK) as usize];
         for piece in chunks(zeroes) {
             self.memory.write(piece.base, buffer.get(..piece.len as usize).unwrap_or_default())?;
-            let_others().await;
+            // Clearing a gigabyte takes longer than a task may hold the CPU.
+            give_way().await;
         }
         Ok(())
     }
@@ -215,19 +216,6 @@ impl Guest<'_> {
         }
         Ok(self.memory.write(COMMAND_LINE, &bytes)?)
     }
-}
-
-/// Lets other tasks have a turn: clearing a gigabyte takes longer than one may hold the CPU.
-async fn let_others() {
-    let mut had_theirs = false;
-    poll_fn(|context| {
-        if core::mem::replace(&mut had_theirs, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A range in pieces of at most [`CHUNK`] bytes.

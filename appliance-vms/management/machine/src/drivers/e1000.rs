@@ -63,8 +63,11 @@ impl Port {
         let shared =
             Shared { name, handle: handle.clone(), device: *device, card, sooner: Signal::default() };
         let shared = Rc::new(shared);
-        while !shared.card.borrow().is_ready() {
+        loop {
             shared.turn()?;
+            if shared.card.borrow().is_ready() {
+                break;
+            }
             shared.rest(&interrupt).await;
         }
         let worker = Rc::clone(&shared);

@@ -49,8 +49,11 @@ impl Disk {
         device.bind(MESSAGE, &interrupt)?;
         let nvme = Nvme::new(Box::new(registers), &Heap, MESSAGE)?;
         let disk = Rc::new(Self { name, handle: handle.clone(), device: *device, nvme });
-        while !disk.nvme.is_ready() {
+        loop {
             disk.turn()?;
+            if disk.nvme.is_ready() {
+                break;
+            }
             disk.rest(&interrupt).await;
         }
         let worker = Rc::clone(&disk);
