@@ -80,7 +80,7 @@ fn live(ticks: u64) -> Result<(), &'static str> {
         console.queues[1].wait().ok_or("the console takes nothing")?;
         check_entropy(&mut entropy)?;
         say!("tick {tick}");
-        clock::wait(PAUSE, || false);
+        clock::sleep(PAUSE);
     }
     Ok(())
 }
