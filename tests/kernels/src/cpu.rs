@@ -98,6 +98,12 @@ pub fn sleep_until(mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Lets interrupts come that are waiting.
+pub fn take_interrupts() {
+    // SAFETY: as for `sleep_until`; they come after the NOP.
+    unsafe { asm!("sti", "nop", "cli", options(nostack)) }
+}
+
 /// Stops for good.
 pub fn halt() -> ! {
     loop {

@@ -157,6 +157,11 @@ impl Device {
 
     /// Puts a queue into 16 KiB at `base`.
     pub fn queue(&self, number: u16, base: u64) -> Queue {
+        self.queue_after(number, base, || {})
+    }
+
+    /// The same, when something is done before it is enabled.
+    pub fn queue_after(&self, number: u16, base: u64, before: impl FnOnce()) -> Queue {
         store(self.common + field::QUEUE_SELECT, number);
         let size = load::<u16>(self.common + field::QUEUE_SIZE).min(Queue::MOST);
         let notify = self.notify + self.step * u64::from(number);
@@ -166,6 +171,7 @@ impl Device {
         store(self.common + field::QUEUE_DESCRIPTORS, queue.descriptors());
         store(self.common + field::QUEUE_AVAILABLE, queue.available());
         store(self.common + field::QUEUE_USED, queue.used());
+        before();
         store(self.common + field::QUEUE_ENABLE, 1u16);
         queue
     }

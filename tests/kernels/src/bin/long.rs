@@ -71,6 +71,7 @@ fn timers(checks: &mut Checks) {
     apic::write(apic::TIMER_INITIAL, 100_000);
     cpu::sleep_until(|| interrupts::count() >= before + 5);
     apic::write(apic::TIMER_INITIAL, 0);
+    cpu::take_interrupts();
     apic::write(apic::LVT_TIMER, vector | BY_DEADLINE);
     let deadline = cpu::ticks() + 1_000_000;
     comes("the timer, by deadline", checks, &mut || cpu::write_msr(TSC_DEADLINE, deadline));

@@ -26,7 +26,7 @@ const BYTES: u64 = 0x4000;
 /// Sectors of its volume that it uses.
 const SECTORS: u64 = 2048;
 /// Milliseconds, about, between ticks.
-const PAUSE: u64 = 20;
+const PAUSE: u64 = 100;
 /// Frames that wait to be filled, and bytes of each.
 const WAITING: u64 = 64;
 const FRAME: u32 = 2048;
@@ -80,7 +80,7 @@ fn live(ticks: u64) -> Result<(), &'static str> {
         console.queues[1].wait().ok_or("the console takes nothing")?;
         check_entropy(&mut entropy)?;
         say!("tick {tick}");
-        clock::wait(PAUSE, || false);
+        clock::sleep(PAUSE);
     }
     Ok(())
 }

@@ -25,8 +25,9 @@ use zerocopy::FromZeros;
 
 /// How urgent an appliance is until somebody looks at it: the last class.
 const CLASS: u32 = 2;
-/// A guest's unfinished line is told after so many nanoseconds of silence.
-const SILENCE: u64 = 100_000_000;
+/// A guest's unfinished line is told after so many nanoseconds of silence: a prompt, not a line that
+/// waits for its CPU.
+const SILENCE: u64 = 1_000_000_000;
 /// How often a VM's devices are asked whether they are done with its memory, in nanoseconds.
 const QUIET: u64 = 1_000_000;
 /// Bytes of a slot in the I/O request page.
