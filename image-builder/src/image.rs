@@ -126,6 +126,20 @@ pub fn micro_guest(workspace: &Workspace, toolbox: &Toolbox) -> Result<Artifacts
     Ok(artifacts)
 }
 
+/// This flash image beside another disk, with these appliances alone: artifacts in `folder` of which
+/// only `hearth.rom` and the disk are there.
+///
+/// # Errors
+/// When the flash image is not built, or something can't be written.
+pub fn other_disk(built: &Artifacts, folder: &Path, appliances: &[Ready]) -> Result<Artifacts> {
+    let artifacts = Artifacts { dir: folder.to_owned() };
+    fs::hard_link(built.rom(), artifacts.rom())
+        .or_else(|_| fs::copy(built.rom(), artifacts.rom()).map(drop))
+        .with_context(|| format!("putting the flash image at {}", artifacts.rom().display()))?;
+    disk::write_image(&artifacts.image(), &[], &appliances::bundle(appliances)?)?;
+    Ok(artifacts)
+}
+
 /// Writes the disk image, unless what it was made of, and what made it, is the same as last time.
 fn write_disk(artifacts: &Artifacts, files: &[(&str, &[u8])], bundle: &Bundle) -> Result<()> {
     let mut inputs = Sha256::new();

@@ -78,7 +78,7 @@ fn life() -> Result<()> {
     let web = Web::serve(DOWNLOAD)?;
     let guest_box = GuestBox::of(&[whole_life(&web)])?;
     let vm = "debian";
-    Qemu::start_with(&machine(2048), &guest_box.artifacts())?.check(|qemu| {
+    Qemu::start_with(&machine(2048), &guest_box.artifacts)?.check(|qemu| {
         let log = &mut qemu.log;
         wait_for_words(log, vm, READY)?;
         for (word, wanted) in
@@ -119,7 +119,7 @@ fn three() -> Result<()> {
     let web = Web::serve(DOWNLOAD / 8)?;
     let guests = ["one", "two", "victim"].map(|name| worker(name, &web));
     let guest_box = GuestBox::of(&guests)?;
-    Qemu::start_with(&machine(2048), &guest_box.artifacts())?.check(|qemu| {
+    Qemu::start_with(&machine(2048), &guest_box.artifacts)?.check(|qemu| {
         let log = &mut qemu.log;
         let started = Instant::now();
         for _ in 0..kills {

@@ -10,11 +10,11 @@ pub mod web;
 use crate::event::Event;
 use crate::log::BoxLog;
 use anyhow::{Context, Result, ensure};
-use image_builder::disk;
+use image_builder::image;
 use image_builder::qemu::Artifacts;
 use image_builder::recipe::{FILE, Product, Recipe};
 use image_builder::rootfs::{self, DEBIAN};
-use image_builder::system::{Bundle, Ready};
+use image_builder::system::Ready;
 use image_builder::workspace::Workspace;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -127,7 +127,9 @@ impl Guest {
 
 /// Artifacts whose disk holds guests; they go when this goes.
 pub struct GuestBox {
-    folder: TempDir,
+    /// What to start.
+    pub artifacts: Artifacts,
+    _folder: TempDir,
 }
 
 impl GuestBox {
@@ -142,15 +144,8 @@ impl GuestBox {
             .iter()
             .map(|guest| guest.appliance(&folder.path().join(guest.name), &products))
             .collect::<Result<_>>()?;
-        let this = Self { folder };
-        fs::hard_link(built.rom(), this.artifacts().rom()).context("linking the flash image")?;
-        disk::write_image(&this.artifacts().image(), &[], &Bundle::of(crate::VERSION, &appliances)?)?;
-        Ok(this)
-    }
-
-    /// What to start.
-    pub fn artifacts(&self) -> Artifacts {
-        Artifacts { dir: self.folder.path().to_owned() }
+        let artifacts = image::other_disk(&built, folder.path(), &appliances)?;
+        Ok(Self { artifacts, _folder: folder })
     }
 }
 
