@@ -7,6 +7,7 @@
 mod coverage;
 mod exits;
 mod guest;
+mod io;
 mod robust;
 mod soak;
 
@@ -49,6 +50,8 @@ enum What {
     Robust,
     /// How many lines of hv/core its tests reach.
     Coverage,
+    /// What disk and network give a Debian guest; only when it is asked for.
+    Io,
     /// Half an hour of three busy guests; only when it is asked for.
     Soak,
 }
@@ -95,10 +98,10 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     }
     rows.extend(sizes(&built));
     print(&rows);
-    if arguments.what == Some(What::Soak) {
+    if let Some(what @ (What::Io | What::Soak)) = arguments.what {
         setup::provide(&Need::FOR_ROOTFS, yes)?;
         rootfs::of_debian(&workspace)?;
-        soak::measure(&workspace)?;
+        if what == What::Io { io::measure(&workspace)? } else { soak::measure(&workspace)? }
     }
     if wanted(What::Exits) {
         exits::measure(&workspace, &toolbox)?;

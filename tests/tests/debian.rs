@@ -55,7 +55,7 @@ fn whole_life(web: &Web) -> Guest {
     let first = "tell cpus $(nproc)\n\
                  tell clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)\n\
                  tell entropy $(cat /sys/devices/virtual/misc/hw_random/rng_current)\n\
-                 tell download $(busybox wget -q -O - $url | measure)\n\
+                 online; tell download $(busybox wget -q -O - $url | measure)\n\
                  head -c 32M /dev/urandom >/run/noise\n\
                  dd if=/run/noise of=$volume bs=1M seek=1 conv=fsync 2>/dev/null\n\
                  tell written $(measure </run/noise)\n";
@@ -152,7 +152,7 @@ fn three() -> Result<()> {
 /// would, in the middle of its second round.
 fn worker(name: &'static str, web: &Web) -> Guest {
     let errand = format!(
-        "name={name} round=0\n\
+        "name={name} round=0\nonline\n\
          measure() {{ sha256sum | cut -d ' ' -f 1; }}\n\
          while :; do\n\
          head -c 16M /dev/urandom >/run/noise; wanted=$(measure </run/noise)\n\

@@ -36,8 +36,10 @@ const ERRAND_DISK: usize = 64 << 10;
 /// Runs the errand once everything has started.
 const UNIT: &str = "[Unit]\nAfter=multi-user.target hearth-ready.service\n[Service]\nType=oneshot\n\
                     ExecStart=/bin/sh /dev/vdb\n";
-/// How every errand begins: what it says goes to the console, on lines of its own.
-const PRELUDE: &str = "exec >/dev/console 2>&1\ntell() { printf '\\nerrand: %s\\n' \"$*\"; }\n";
+/// How every errand begins: what it says goes to the console, on lines of its own; `online` waits for
+/// an address, which nothing else does.
+const PRELUDE: &str = "exec >/dev/console 2>&1\ntell() { printf '\\nerrand: %s\\n' \"$*\"; }\n\
+                       online() { until ip route | grep -q default; do sleep 1; done; }\n";
 
 /// The kernel's and initrd's and root's folder, if it is built.
 ///
