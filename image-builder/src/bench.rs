@@ -6,14 +6,18 @@
 
 mod coverage;
 mod exits;
+mod guest;
 mod hostile;
+mod io;
 mod robust;
+mod soak;
 
 use crate::appliances;
 use crate::image::{self, Built, HV_MEMORY_MAX};
 use crate::progress::{self, Step};
 use crate::qemu::session::{Ending, Session, number};
 use crate::qemu::{Accel, Artifacts, Door, Machine, OvmfSize};
+use crate::rootfs;
 use crate::setup::{self, firmware, needs::Need};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -39,7 +43,7 @@ pub struct Arguments {
 /// Something that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// From power-on to `hv.ready`.
+    /// From power-on to `hv.ready`, and to a guest's first program.
     Boot,
     /// What it costs a guest to be interrupted by hv, beside KVM and Xen.
     Exits,
@@ -47,6 +51,10 @@ enum What {
     Robust,
     /// How many lines of hv/core its tests reach.
     Coverage,
+    /// What disk and network give a Debian guest; only when it is asked for.
+    Io,
+    /// Half an hour of three busy guests; only when it is asked for.
+    Soak,
 }
 
 /// One line of the table.
@@ -88,9 +96,15 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
         for door in Door::ALL {
             rows.push(boot(door, &built.artifacts)?);
         }
+        rows.push(guest::boot(&workspace, &built.artifacts, yes)?);
     }
     rows.extend(sizes(&built));
     print(&rows);
+    if let Some(what @ (What::Io | What::Soak)) = arguments.what {
+        setup::provide(&Need::FOR_ROOTFS, yes)?;
+        rootfs::of_debian(&workspace)?;
+        if what == What::Io { io::measure(&workspace)? } else { soak::measure(&workspace)? }
+    }
     if wanted(What::Exits) {
         exits::measure(&workspace, &toolbox)?;
     }

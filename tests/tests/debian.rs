@@ -55,7 +55,7 @@ fn whole_life(web: &Web) -> Guest {
     let first = "tell cpus $(nproc)\n\
                  tell clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)\n\
                  tell entropy $(cat /sys/devices/virtual/misc/hw_random/rng_current)\n\
-                 tell download $(busybox wget -q -O - $url | measure)\n\
+                 online; tell download $(busybox wget -q -O - $url | measure)\n\
                  head -c 32M /dev/urandom >/run/noise\n\
                  dd if=/run/noise of=$volume bs=1M seek=1 conv=fsync 2>/dev/null\n\
                  tell written $(measure </run/noise)\n";
@@ -78,7 +78,7 @@ fn life() -> Result<()> {
     let web = Web::serve(DOWNLOAD)?;
     let guest_box = GuestBox::of(&[whole_life(&web)])?;
     let vm = "debian";
-    Qemu::start_with(&machine(2048), &guest_box.artifacts())?.check(|qemu| {
+    Qemu::start_with(&machine(2048), &guest_box.artifacts)?.check(|qemu| {
         let log = &mut qemu.log;
         wait_for_words(log, vm, READY)?;
         for (word, wanted) in
@@ -119,7 +119,7 @@ fn three() -> Result<()> {
     let web = Web::serve(DOWNLOAD / 8)?;
     let guests = ["one", "two", "victim"].map(|name| worker(name, &web));
     let guest_box = GuestBox::of(&guests)?;
-    Qemu::start_with(&machine(2048), &guest_box.artifacts())?.check(|qemu| {
+    Qemu::start_with(&machine(2048), &guest_box.artifacts)?.check(|qemu| {
         let log = &mut qemu.log;
         let started = Instant::now();
         for _ in 0..kills {
@@ -152,7 +152,7 @@ fn three() -> Result<()> {
 /// would, in the middle of its second round.
 fn worker(name: &'static str, web: &Web) -> Guest {
     let errand = format!(
-        "name={name} round=0\n\
+        "name={name} round=0\nonline\n\
          measure() {{ sha256sum | cut -d ' ' -f 1; }}\n\
          while :; do\n\
          head -c 16M /dev/urandom >/run/noise; wanted=$(measure </run/noise)\n\

@@ -10,11 +10,11 @@ pub mod web;
 use crate::event::Event;
 use crate::log::BoxLog;
 use anyhow::{Context, Result, ensure};
-use image_builder::disk;
+use image_builder::image;
 use image_builder::qemu::Artifacts;
 use image_builder::recipe::{FILE, Product, Recipe};
 use image_builder::rootfs::{self, DEBIAN};
-use image_builder::system::{Bundle, Ready};
+use image_builder::system::Ready;
 use image_builder::workspace::Workspace;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -36,8 +36,10 @@ const ERRAND_DISK: usize = 64 << 10;
 /// Runs the errand once everything has started.
 const UNIT: &str = "[Unit]\nAfter=multi-user.target hearth-ready.service\n[Service]\nType=oneshot\n\
                     ExecStart=/bin/sh /dev/vdb\n";
-/// How every errand begins: what it says goes to the console, on lines of its own.
-const PRELUDE: &str = "exec >/dev/console 2>&1\ntell() { printf '\\nerrand: %s\\n' \"$*\"; }\n";
+/// How every errand begins: what it says goes to the console, on lines of its own; `online` waits for
+/// an address, which nothing else does.
+const PRELUDE: &str = "exec >/dev/console 2>&1\ntell() { printf '\\nerrand: %s\\n' \"$*\"; }\n\
+                       online() { until ip route | grep -q default; do sleep 1; done; }\n";
 
 /// The kernel's and initrd's and root's folder, if it is built.
 ///
@@ -127,7 +129,9 @@ impl Guest {
 
 /// Artifacts whose disk holds guests; they go when this goes.
 pub struct GuestBox {
-    folder: TempDir,
+    /// What to start.
+    pub artifacts: Artifacts,
+    _folder: TempDir,
 }
 
 impl GuestBox {
@@ -142,15 +146,8 @@ impl GuestBox {
             .iter()
             .map(|guest| guest.appliance(&folder.path().join(guest.name), &products))
             .collect::<Result<_>>()?;
-        let this = Self { folder };
-        fs::hard_link(built.rom(), this.artifacts().rom()).context("linking the flash image")?;
-        disk::write_image(&this.artifacts().image(), &[], &Bundle::of(crate::VERSION, &appliances)?)?;
-        Ok(this)
-    }
-
-    /// What to start.
-    pub fn artifacts(&self) -> Artifacts {
-        Artifacts { dir: self.folder.path().to_owned() }
+        let artifacts = image::with_appliances(&built, folder.path(), &appliances)?;
+        Ok(Self { artifacts, _folder: folder })
     }
 }
 
