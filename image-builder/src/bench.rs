@@ -80,7 +80,7 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let workspace = Workspace::find()?;
     let wanted = |what| arguments.what.is_none_or(|asked| asked == what);
     if wanted(What::Robust) {
-        robust::measure(&workspace)?;
+        robust::measure(&workspace, yes)?;
         hostile::measure(&workspace, yes)?;
     }
     if wanted(What::Coverage) {

@@ -1,6 +1,7 @@
 //! The CPU contract, from inside a guest: the micro-guest runs in place of the management VM and says
 //! of each of its cases whether it holds. A cell's name is `guest/CPU model/cores`; in `guest/icount`
-//! every instruction is a tick of the clock, so what is promised in time is held against that.
+//! every instruction is a tick of the clock, so what is promised in time is held against that; and so in
+//! `guest/fuzz`, with the seed of each run.
 
 use anyhow::{Context, Result, ensure};
 use hearth_tests::PATIENCE;
@@ -24,6 +25,15 @@ const TIMES: &[(&str, RangeInclusive<u64>)] = &[
     ("late-beside-faults", 0..=10_000_000),
 ];
 
+/// And beside somebody who does anything at all.
+const BESIDE_ANYTHING: &[(&str, RangeInclusive<u64>)] = &[
+    ("late-beside-anything", 0..=10_000_000),
+    ("late-beside-calls", 0..=10_000_000),
+    ("fuzz-steps", FUZZ_STEPS..=FUZZ_STEPS),
+];
+/// Steps of each short run of the fuzzer; `cargo hearth bench robust` makes the long ones.
+const FUZZ_STEPS: u64 = 3000;
+
 fn main() -> ExitCode {
     let mut tests = Tests::default();
     for (model, name) in [("EPYC,+svm,+npt", "epyc"), ("qemu64,+svm,+npt", "qemu64"), ("max", "max")] {
@@ -36,6 +46,12 @@ fn main() -> ExitCode {
         let options = "mgmt.only=share/".to_owned();
         keeps(&passes(&Machine { options, cpus: 1, ..machine(Accel::Icount) })?, TIMES)
     });
+    for seed in 1..=3 {
+        tests.add(format!("guest/fuzz/{seed}"), move || {
+            let options = format!("mgmt.only=fuzz/ mgmt.fuzz={seed},{FUZZ_STEPS}");
+            keeps(&passes(&Machine { options, cpus: 1, ..machine(Accel::Icount) })?, BESIDE_ANYTHING)
+        });
+    }
     tests.run()
 }
 

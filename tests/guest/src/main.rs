@@ -3,7 +3,8 @@
 //!
 //! Lines in the box log (`vm.log … text=`): `guest.start cpus=N`, then `case.pass NAME` or
 //! `case.fail NAME: WHAT` for each case, `bench NAME TICKS` for each kind of exit, then `guest.end passed=N failed=N`.
-//! With the option `mgmt.only=START` only the cases run whose names start so.
+//! With the option `mgmt.only=START` only the cases run whose names start so; `mgmt.fuzz=SEED,STEPS` is for
+//! those that do anything at all.
 
 #![no_std]
 #![no_main]
@@ -16,6 +17,8 @@ mod cases;
 mod child;
 mod hypercall;
 mod manager;
+#[path = "../../../hv/core/src/random.rs"]
+mod random;
 mod smp;
 mod traps;
 mod window;

@@ -22,6 +22,7 @@ mod debug;
 mod edges;
 mod events;
 mod exceptions;
+mod fuzz;
 mod hypercalls;
 mod ipi;
 mod mmio;
@@ -75,6 +76,7 @@ pub const ALL: &[&[Named]] = &[
     vm::MANY,
     vm_events::MANY,
     vm_share::MANY,
+    fuzz::MANY,
 ];
 
 /// An exception's vector and error code, or none.

@@ -21,18 +21,18 @@ pub const MANY: &[Named] = &[
 ];
 
 /// An access that waits for an answer.
-struct Request {
+pub struct Request {
     is_port: bool,
-    write: bool,
+    pub write: bool,
     size: u8,
-    address: u64,
+    pub address: u64,
     data: u64,
 }
 
-/// Answers what vCPU 0 of a child waits for, if it waits. `io.complete` may find that it was taken
+/// Answers what a vCPU of a child waits for, if it waits. `io.complete` may find that it was taken
 /// away meanwhile.
-fn serve(child: &Child, answer: &mut dyn FnMut(&Request) -> u64) {
-    let word = |number: u64| shared(child.io_page + number * 8);
+pub fn serve(child: &Child, vcpu: u64, answer: &mut dyn FnMut(&Request) -> u64) {
+    let word = |number: u64| shared(child.io_page + vcpu * 32 + number * 8);
     let head = word(0).load(Ordering::SeqCst);
     if head as u32 != State::REQUESTED.0 {
         return;
@@ -47,14 +47,14 @@ fn serve(child: &Child, answer: &mut dyn FnMut(&Request) -> u64) {
     };
     word(2).store(answer(&request), Ordering::SeqCst);
     word(0).store(State::ANSWERED.0.into(), Ordering::SeqCst);
-    call(Call::IO_COMPLETE, [child.vm, 0, 0, 0]);
+    call(Call::IO_COMPLETE, [child.vm, vcpu, 0, 0]);
 }
 
 /// Serves a child until its job is done.
 pub fn serve_all(handover: &Handover, child: &Child, answer: &mut dyn FnMut(u64, bool) -> u64) -> Outcome {
     let done = manager::sleep_until(|| {
         if manager::take(handover, io_event(0)) {
-            serve(child, &mut |request| answer(request.address, request.write));
+            serve(child, 0, &mut |request| answer(request.address, request.write));
         }
         child.room().is_done()
     });
@@ -67,7 +67,7 @@ fn requests(handover: &Handover) -> Outcome {
     let (mut written, mut odd) = (0_u64, false);
     let done = manager::sleep_until(|| {
         if manager::take(handover, io_event(0)) {
-            serve(&child, &mut |request| {
+            serve(&child, 0, &mut |request| {
                 odd |= request.is_port != (request.address < 0x1_0000);
                 odd |= !matches!(request.size, 1 | 2 | 4 | 8);
                 if request.write {
@@ -103,7 +103,7 @@ fn withdrawn(handover: &Handover) -> Outcome {
             "who waits can't be paused",
         )?;
         check(child.step(Call::VM_STOP) == 0, "who waits can't be stopped")?;
-        serve(&child, &mut |_| 0);
+        serve(&child, 0, &mut |_| 0);
     }
     child.start(jobs::devices, 1, &[])?;
     serve_all(handover, &child, &mut |address, _| jobs::answer(address))?;

@@ -1,6 +1,7 @@
 //! Virtual machines that the micro-guest cuts. What runs in them is a copy of this program, which enters
 //! at [`program`]'s entry and does one job.
 
+pub mod fuzz;
 pub mod jobs;
 mod program;
 
