@@ -5,6 +5,7 @@
 //! VM (`tests/guest/src/cases/fuzz.rs`), beside a neighbour that must not notice.
 
 use super::PATIENCE;
+use crate::appliances;
 use crate::image;
 use crate::process;
 use crate::progress::{self, Step};
@@ -32,7 +33,7 @@ pub(super) fn measure(workspace: &Workspace, yes: bool) -> Result<()> {
         run(format!("{EXITS} exits of made-up guests, seed {seed}"), || dispatcher(workspace, seed))?;
     }
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;
-    image::build(workspace, &toolbox)?;
+    image::build(workspace, &toolbox, &appliances::without_roots(workspace)?)?;
     let artifacts = image::micro_guest(workspace, &toolbox)?;
     for seed in SEEDS {
         run(format!("{STEPS} steps of a VM that does anything, seed {seed}"), || anything(&artifacts, seed))?;
