@@ -1,6 +1,6 @@
 //! The local APIC: the xAPIC page, or x2APIC MSRs once a CPU has switched over. SDM volume 3, chapter 11.
 
-use crate::cpu::{read_msr, write_msr};
+use crate::cpu::{cpuid, read_msr, write_msr};
 use crate::memory;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,6 +43,9 @@ pub const STARTUP: u32 = 0x4600;
 /// See [`INIT`]; plus the vector.
 pub const FIXED: u32 = 0x4000;
 
+/// With a command: to all other CPUs, whoever it is sent to.
+pub const OTHERS: u32 = 3 << 18;
+
 static X2: AtomicBool = AtomicBool::new(false);
 
 /// Reads a register.
@@ -79,6 +82,17 @@ pub fn id() -> u32 {
 pub fn enable() {
     write(SPURIOUS, 0x1ff);
     write(TASK_PRIORITY, 0);
+}
+
+/// Switches this CPU's APIC off and on again, as suites begin; whether CPUID says so meanwhile.
+pub fn restart() -> bool {
+    const ENABLED: u64 = 1 << 11;
+    const CPUID_APIC: u32 = 1 << 9;
+    let is_there = || cpuid(1)[3] & CPUID_APIC != 0;
+    write_msr(BASE_MSR, read_msr(BASE_MSR) & !MODES);
+    let off = !is_there();
+    write_msr(BASE_MSR, read_msr(BASE_MSR) | ENABLED);
+    off && is_there()
 }
 
 /// Switches this CPU to x2APIC mode; all others are to follow before they use their APIC.

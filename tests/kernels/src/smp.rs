@@ -21,14 +21,15 @@ pub fn interrupt(cpu: u32) {
     TASK.store(cpu + 1, Ordering::Release);
 }
 
-/// Starts the CPU with this ID; whether it says that it has it.
-pub fn start(cpu: u32) -> bool {
+/// Starts the CPU with this ID; whether it says that it has it. With [`apic::OTHERS`] all others are told to
+/// start, as suites do it, and else that one.
+pub fn start(cpu: u32, whom: u32) -> bool {
     let (first, end) = ((&raw const smp_page).addr() as u64, (&raw const smp_page_end).addr() as u64);
     (first..end).for_each(|at| memory::store(PAGE + at - first, memory::load::<u8>(at)));
-    apic::send(cpu, apic::INIT);
+    apic::send(cpu, whom | apic::INIT);
     clock::wait(2, || false);
     for _ in 0..2 {
-        apic::send(cpu, apic::STARTUP | (PAGE >> 12) as u32);
+        apic::send(cpu, whom | apic::STARTUP | (PAGE >> 12) as u32);
         if clock::wait(100, || STARTED.load(Ordering::Acquire) != 0) {
             break;
         }

@@ -15,6 +15,7 @@ use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
 use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
+use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
 use alloc::vec::Vec;
 use hv_abi::memory::PhysRange;
@@ -50,11 +51,32 @@ pub fn tables(ram: Ram, vcpus: u8) -> Vec<u8> {
     for entry in entries {
         xsdt.add_entry(entry);
     }
-    let xsdt = blob.add(&xsdt);
+    let (xsdt, rsdt) = (blob.add(&xsdt), blob.add(&rsdt(entries)));
+    blob.0.iter_mut().zip(root(xsdt, rsdt)).for_each(|(to, from)| *to = from);
+    blob.0
+}
+
+/// The table of short addresses, which is all that small kernels read. ACPI 6.5, 5.2.7.
+fn rsdt(entries: [u64; 3]) -> Sdt {
+    const HEADER: u32 = 36;
+    let mut rsdt = Sdt::new(*b"RSDT", HEADER, 1, OEM, OEM_TABLE, REVISION);
+    // All tables are below 1 MiB.
+    entries.into_iter().for_each(|entry| rsdt.append(entry as u32));
+    rsdt
+}
+
+/// The root pointer. ACPI 6.5, 5.2.5.3.
+fn root(xsdt: u64, rsdt: u64) -> Vec<u8> {
     let mut root = Vec::new();
     Rsdp::new(OEM, xsdt).to_aml_bytes(&mut root);
-    blob.0.iter_mut().zip(root).for_each(|(to, from)| *to = from);
-    blob.0
+    // The crate knows nothing of the RSDT: its address is put in, and taken off both checksums, of which
+    // the second is over the first, too, and so stays as it is.
+    let address = (rsdt as u32).to_le_bytes();
+    root.iter_mut().skip(16).zip(address).for_each(|(to, from)| *to = from);
+    if let Some(checksum) = root.get_mut(8) {
+        *checksum = address.iter().fold(*checksum, |sum, byte| sum.wrapping_sub(*byte));
+    }
+    root
 }
 
 /// Tables, one after the other.

@@ -46,6 +46,18 @@ fn a_kernel_finds_every_table_and_its_sum_is_right() {
 }
 
 #[test]
+fn a_small_kernel_finds_them_by_the_table_of_short_addresses() {
+    let bytes = tables(ram(), 2);
+    let short = |bytes: &[u8]| u64::from(u32::from_le_bytes(bytes.try_into().expect("four bytes")));
+    let rsdt = table(&bytes, short(&bytes[16..20]));
+    assert_eq!((&rsdt[..4], sum(rsdt)), (&b"RSDT"[..], 0));
+    let xsdt = table(&bytes, address(&bytes, 24));
+    let by_short: Vec<u64> = rsdt[36..].chunks(4).map(short).collect();
+    let by_long: Vec<u64> = xsdt[36..].chunks(8).map(|entry| address(entry, 0)).collect();
+    assert_eq!(by_short, by_long);
+}
+
+#[test]
 fn they_are_where_the_root_pointer_is_looked_for() {
     let memory = FakeRam::new(ram());
     install(&memory, ram(), 2).expect("there is RAM");

@@ -91,6 +91,8 @@ fn board(checks: &mut Checks) {
 
 /// ACPI, as it is found without help.
 fn firmware(boot: &Boot, checks: &mut Checks) {
+    let short = acpi::root().map_or(0, |root| u64::from(memory::load::<u32>(root + 16)));
+    checks.is("ACPI has a table of short addresses", memory::load(short), *b"RSDT");
     checks.holds("ACPI has a FADT", acpi::table(*b"FACP").is_some());
     checks.is("ACPI names the CPUs", Some(acpi::cpus() as u64), boot.number("cpus="));
 }
@@ -107,6 +109,7 @@ fn processor(checks: &mut Checks) {
 fn interrupting(checks: &mut Checks) {
     checks.is("the APIC is an xAPIC", (apic::id(), apic::is_x2()), (0, false));
     checks.holds("its version", apic::read(apic::VERSION) & 0xf0 == 0x10);
+    checks.holds("the APIC goes off and on", apic::restart());
     apic::enable();
     apic::write(apic::LVT_LINT0, 0x1_0000);
     memory::store(0xfec0_0000, 1u32);
@@ -127,7 +130,7 @@ fn interrupting(checks: &mut Checks) {
     });
     checks.is("the timer has stopped", apic::read(apic::TIMER_CURRENT), 0);
     apic::write(apic::LVT_TIMER, 1 << 16);
-    checks.holds("the other CPU starts", smp::start(1));
+    checks.holds("the other CPU starts", smp::start(1, apic::OTHERS));
     comes("an IPI from the other CPU", checks, &mut || smp::interrupt(0));
     checks.holds("time passes", !clock::wait(1, || false));
 }

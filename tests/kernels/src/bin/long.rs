@@ -26,13 +26,14 @@ fn run(boot: &Boot) -> bool {
     checks.holds("the map names RAM", boot.ram_end() > 1 << 20);
     let features = cpu::cpuid(1)[2];
     checks.is("CPUID has x2APIC and its timer's deadline", features & (X2APIC | DEADLINE), X2APIC | DEADLINE);
+    checks.holds("the APIC goes off and on", apic::restart());
     apic::switch_to_x2();
     checks.is("x2APIC mode", (apic::is_x2(), apic::id()), (true, 0));
     checks.is("version", apic::read(apic::VERSION) & 0xf0, 0x10);
     apic::enable();
     requests(&mut checks);
     timers(&mut checks);
-    checks.holds("the other CPU starts", smp::start(1));
+    checks.holds("the other CPU starts", smp::start(1, 0));
     comes("an IPI from the other CPU", &mut checks, &mut || smp::interrupt(0));
     checks.tell()
 }
