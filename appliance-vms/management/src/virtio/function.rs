@@ -277,6 +277,11 @@ impl<D: Device> Function for VirtioFunction<D> {
     fn bar_write(&mut self, bar: usize, offset: u64, size: u8, value: u64) {
         match (bar, offset & !0xfff) {
             (REGISTERS, COMMON) => self.write_common(offset, size, value),
+            (REGISTERS, CONFIGURATION) => {
+                let bytes = value.to_le_bytes();
+                let written = bytes.get(..size.into()).unwrap_or(&bytes);
+                self.device.configure(offset - CONFIGURATION, written);
+            }
             (MESSAGES, 0) => self.msix.write(offset, size, value, &*self.guest.interrupts),
             // Whatever is written to the notify structure, the task looks at all queues.
             _ => {}

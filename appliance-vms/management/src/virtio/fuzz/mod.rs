@@ -15,6 +15,7 @@ use super::Device;
 use super::VirtioFunction;
 use super::blk::Blk;
 use super::console::Console;
+use super::input::{Description, Input, InputEvent};
 use super::net::{Checksum, Frame, Net};
 use super::rng::Rng;
 use super::testkit::{Driver, Machine, Random, Woken};
@@ -82,7 +83,7 @@ fn live_with<D: Device + 'static>(
 fn live(life: u64, tally: &mut Tally) {
     let (mut place, mut random) = (Place { life, step: 0 }, Random::new(life));
     let machine = Machine::new();
-    let kind = random.below(4);
+    let kind = random.below(5);
     let with = (&mut random, &mut place, tally);
     match kind {
         0 => {
@@ -93,6 +94,7 @@ fn live(life: u64, tally: &mut Tally) {
         }
         1 => live_with(machine, Net::new(Mac([2, 0, 0, 0, 0, 1])), network_does, with),
         2 => live_with(machine, Console::new(&["one", "two"]), reader_does, with),
+        3 => live_with(machine, Input::new(Description::gamepad("pad")), player_does, with),
         _ => live_with(machine, Rng::new(Box::new(Counter(0))), |_, _| {}, with),
     }
 }
@@ -137,6 +139,15 @@ fn reader_does(function: &mut VirtioFunction<Console>, random: &mut Random) {
     assert!(open || taken == 0);
     if let Poll::Ready(bytes) = console.poll_read(port, &mut Context::from_waker(&waker)) {
         assert!(!bytes.is_empty() && bytes.len() <= 1 << 16);
+    }
+}
+
+fn player_does(function: &mut VirtioFunction<Input>, random: &mut Random) {
+    let input = function.device_mut();
+    for _ in 0..random.below(8) {
+        let button = InputEvent::key(0x130 + random.below(16) as u16, random.once_in(2));
+        let stick = InputEvent::axis(random.below(20) as u16, random.next() as i32);
+        input.send(random.one_of(&[&[button, stick][..], &[button], &[stick], &[]]));
     }
 }
 
