@@ -46,6 +46,7 @@ pub mod console;
 mod function;
 #[cfg(test)]
 mod fuzz;
+pub mod gpu;
 pub mod input;
 pub mod net;
 mod queues;

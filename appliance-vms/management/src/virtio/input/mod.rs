@@ -105,7 +105,7 @@ impl Input {
         if !events.iter().all(|event| self.description.has(event.kind, event.code)) {
             return false;
         }
-        for event in events {
+        for &event in events {
             note(&mut self.state, event);
         }
         let room = self.waiting.len() + events.len() < MAX_WAITING;
@@ -129,7 +129,7 @@ impl Input {
 
     fn report(&mut self, events: &[InputEvent]) {
         for &event in events {
-            note(&mut self.told, &event);
+            note(&mut self.told, event);
             self.waiting.push_back(event);
         }
         self.waiting.push_back(InputEvent::REPORT);
@@ -191,7 +191,7 @@ impl Input {
 }
 
 /// Remembers what an event changes, if it is a state that it changes.
-fn note(state: &mut State, event: &InputEvent) {
+fn note(state: &mut State, event: InputEvent) {
     if matches!(event.kind, kind::KEY | kind::ABS) {
         state.insert((event.kind, event.code), event.value);
     }
