@@ -5,6 +5,7 @@ use super::ring::{Fault, QueueState};
 use super::transport::{COMMON_BYTES, ISR_CONFIG, ISR_QUEUE, NO_VECTOR, Transport};
 use super::{Device, Features, Guest};
 use crate::bus::nobody;
+use crate::memory::GuestMemory;
 use crate::pci::{Bar, Bell, COMMAND_MASTER, ConfigSpace, Function, Identity, Msix, Shared, bytes};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -122,6 +123,14 @@ impl<D: Device> VirtioFunction<D> {
     pub fn device_mut(&mut self) -> &mut D {
         self.notify();
         &mut self.device
+    }
+
+    /// The same, and with it the guest's memory while a driver uses the device: for devices whose requests
+    /// are served by somebody else's time.
+    pub fn device_with_memory(&mut self) -> (&mut D, Option<&dyn GuestMemory>) {
+        self.notify();
+        let live = self.is_live();
+        (&mut self.device, live.then_some(&*self.guest.memory))
     }
 
     /// A queue has work, or may have: the task is woken.

@@ -52,6 +52,7 @@ pub mod net;
 mod queues;
 pub mod ring;
 pub mod rng;
+pub mod sound;
 #[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]

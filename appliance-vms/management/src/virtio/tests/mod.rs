@@ -6,4 +6,5 @@ mod gpu;
 mod input;
 mod net;
 pub(super) mod rng;
+mod sound;
 mod transport;
