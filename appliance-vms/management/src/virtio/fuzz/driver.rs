@@ -76,7 +76,7 @@ pub fn step<D: Device + 'static>(driver: &mut Driver<D>, random: &mut Random) {
         6 => any_chain(driver, random),
         7 if random.once_in(4) => write(driver, driver.common + 20, 1, 0),
         7 | 8 if driver.function.borrow().fault().is_some() => restart(driver, random),
-        9 if random.once_in(4) => restart(driver, random),
+        9 if random.once_in(4) || !driver.function.borrow().is_live() => restart(driver, random),
         _ => request(driver, random),
     }
 }

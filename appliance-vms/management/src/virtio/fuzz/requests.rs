@@ -66,9 +66,10 @@ fn any(random: &mut Random) -> Vec<u32> {
 
 /// A screen's request.
 fn gpu(random: &mut Random) -> Vec<u32> {
-    let kind = if random.once_in(8) { 0x300 + random.below(3) } else { 0x100 + random.below(12) } as u32;
-    let resource = random.below(4) as u32;
-    let side = |random: &mut Random| random.one_of(&[64, 64, 64, 300, 4096, u32::MAX]);
+    let any = 0x100 + random.below(12) as u32;
+    let usual = [0x101, 0x101, 0x103, 0x103, 0x104, 0x105, 0x105, 0x106, 0x300, 0x301, any, any];
+    let (kind, resource) = (random.one_of(&usual), random.one_of(&[1, 1, 1, 1, 2, 0]));
+    let side = |random: &mut Random| random.one_of(&[64, 64, 64, 64, 64, 300, 4096, u32::MAX]);
     let part =
         [random.below(8) as u32, 0, random.one_of(&[1, 56, 56, 0xffff]), random.one_of(&[1, 64, 64, 9999])];
     let mut words = vec![kind, random.below(2) as u32, random.next() as u32, 0, 0, 0];
@@ -102,8 +103,8 @@ fn sound(queue: usize, random: &mut Random) -> Vec<u32> {
     if queue > 0 {
         return vec![stream];
     }
-    let code =
-        random.one_of(&[1, 2, 0x100, 0x101, 0x101, 0x102, 0x102, 0x103, 0x104, 0x104, 0x105, 0x200, 0x300]);
+    let any = random.one_of(&[0, 1, 2, 0x100, 0x103, 0x105, 0x200]);
+    let code = random.one_of(&[0x101, 0x101, 0x102, 0x102, 0x102, 0x104, 0x104, 0x104, any]);
     match code {
         0x101 => {
             let kind =

@@ -14,7 +14,6 @@ pub const EVENT: usize = 8;
 /// What is wanted.
 mod code {
     pub const JACK_INFO: u32 = 1;
-    pub const JACK_REMAP: u32 = 2;
     pub const PCM_INFO: u32 = 0x100;
     pub const PCM_SET_PARAMS: u32 = 0x101;
     pub const PCM_PREPARE: u32 = 0x102;
@@ -87,7 +86,7 @@ impl Command {
             code::PCM_RELEASE => Self::Release,
             code::PCM_START => Self::Start,
             code::PCM_STOP => Self::Stop,
-            code::JACK_REMAP => return Err(Outcome::NotSupported),
+            // Also to remap a jack: there is one.
             _ => return Err(Outcome::NotSupported),
         };
         has(8)?;
