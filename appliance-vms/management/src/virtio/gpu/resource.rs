@@ -42,6 +42,20 @@ impl Format {
         Some(Self { colours, alpha })
     }
 
+    /// Makes pixels of a row's bytes. What Linux draws has our order: its rows are nearly copied.
+    fn convert(self, from: &[[u8; PIXEL]], row: &mut [u32]) {
+        let opaque = if self.alpha.is_some() { 0 } else { 0xff << 24 };
+        if matches!(self, Self { colours: [16, 8, 0], .. }) {
+            for (pixel, &bytes) in row.iter_mut().zip(from) {
+                *pixel = u32::from_le_bytes(bytes) | opaque;
+            }
+        } else {
+            for (pixel, &bytes) in row.iter_mut().zip(from) {
+                *pixel = self.pixel(bytes);
+            }
+        }
+    }
+
     /// The pixel as 0xAARRGGBB.
     fn pixel(self, bytes: [u8; PIXEL]) -> u32 {
         let word = u32::from_le_bytes(bytes);
@@ -187,10 +201,7 @@ impl Resource {
             *left = left.saturating_sub(bytes.len() + pieces * PIECE_COST);
             let first = (copy.rect.y + copy.done) as usize * self.width as usize + copy.rect.x as usize;
             let (from, _) = bytes.as_chunks::<PIXEL>();
-            let row = self.pixels.get_mut(first..).unwrap_or_default();
-            for (pixel, &bytes) in row.iter_mut().zip(from) {
-                *pixel = self.format.pixel(bytes);
-            }
+            self.format.convert(from, self.pixels.get_mut(first..).unwrap_or_default());
             copy.offset = copy.offset.saturating_add(self.stride());
             copy.done += 1;
         }
@@ -234,8 +245,9 @@ mod tests {
             (121, [a, b, g, r], true),
             (134, [r, g, b, a], false),
         ] {
-            let pixel = Format::new(number).unwrap().pixel(bytes);
-            assert_eq!(pixel, if alpha { 0x8011_2233 } else { 0xff11_2233 }, "{number}");
+            let mut row = [0; 2];
+            Format::new(number).unwrap().convert(&[bytes], &mut row);
+            assert_eq!(row, [if alpha { 0x8011_2233 } else { 0xff11_2233 }, 0], "{number}");
         }
         assert_eq!([0, 5, 66, 135, u32::MAX].map(Format::new), [None; 5]);
     }

@@ -36,6 +36,8 @@ pub struct Sound {
     jack_changed: bool,
     /// Frames that are between us and the loudspeaker.
     latency: u32,
+    /// An answer that the driver is to see after those to its sound: its name, and its bytes.
+    owed: Option<(u16, usize)>,
     /// What was wrong with the guest's sound when it was read.
     fault: Option<Fault>,
     player: Option<Waker>,
@@ -55,6 +57,7 @@ impl Sound {
             connected: true,
             jack_changed: false,
             latency: 0,
+            owed: None,
             fault: None,
             player: None,
         }
@@ -97,8 +100,12 @@ impl Sound {
         self.stream.counters
     }
 
-    /// Does what the driver asks for.
-    fn control(&mut self, queues: &mut Queues<'_>) -> Result<(), Fault> {
+    /// Does what the driver asks for. That a stream is released is answered a turn after all that had
+    /// waited in it (5.14.6.6.5.1).
+    fn control(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
+        if let Some((head, len)) = self.owed.take() {
+            queues.push(CONTROL, head, len as u64)?;
+        }
         while queues.may_begin(CONTROL) {
             let Some(chain) = queues.pop(CONTROL)? else { return Ok(()) };
             let mut bytes = [0; REQUEST];
@@ -115,6 +122,11 @@ impl Sound {
             let code = outcome.err().unwrap_or(Outcome::Done) as u32;
             answer[..4].copy_from_slice(&code.to_le_bytes());
             answer_in(&chain.writable, &answer, queues)?;
+            if !self.stream.done.is_empty() {
+                self.owed = Some((chain.head, answer.len()));
+                context.waker().wake_by_ref();
+                return Ok(());
+            }
             queues.push(CONTROL, chain.head, answer.len() as u64)?;
         }
         Ok(())
@@ -220,7 +232,7 @@ impl Device for Sound {
         counts.into_iter().flat_map(u32::to_le_bytes).collect()
     }
 
-    fn poll(&mut self, _: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
+    fn poll(&mut self, context: &mut Context<'_>, queues: &mut Queues<'_>) -> Result<(), Fault> {
         if !queues.is_live() {
             return Ok(());
         }
@@ -229,7 +241,7 @@ impl Device for Sound {
         }
         // A message that came before a request is there when that is done.
         self.listen(queues)?;
-        self.control(queues)?;
+        self.control(context, queues)?;
         self.listen(queues)?;
         self.finish(queues)?;
         Self::refuse(queues)?;
@@ -242,6 +254,7 @@ impl Device for Sound {
 
     fn reset(&mut self) {
         self.stream.reset();
+        self.owed = None;
         self.fault = None;
     }
 }

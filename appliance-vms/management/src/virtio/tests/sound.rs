@@ -173,7 +173,7 @@ fn a_pause_keeps_what_waits_and_a_release_gives_it_back() {
     driver.vectors();
     assert_eq!(command(&mut driver, RELEASE), DONE);
     assert_eq!(finished(&mut driver), [(DONE, 0); 2]);
-    assert_eq!(driver.vectors(), [1, 3]);
+    assert_eq!(driver.vectors(), [3, 1], "and then it is released");
 }
 
 #[test]
