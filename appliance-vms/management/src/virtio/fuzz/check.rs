@@ -51,8 +51,8 @@ impl Tally {
             ("turns with work", self.worked, 20),
             ("messages", self.messages, 50),
             ("turns that were too short", self.more, 5000),
-            ("changes of pictures", self.shown, 5000),
-            ("frames of sound", self.played, 1000),
+            ("changes of pictures", self.shown, 20_000),
+            ("frames of sound", self.played, 2000),
             ("resets of broken devices", self.resets, 500),
         ] {
             assert!(count > self.steps / share, "only {count} {what}");

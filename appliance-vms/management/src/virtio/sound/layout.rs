@@ -8,8 +8,10 @@ pub const REQUEST: usize = 24;
 /// Bytes of the header of a message with sound, its stream, and of its status (5.14.6.8).
 pub const TRANSFER: u64 = 4;
 pub const STATUS: usize = 8;
-/// Bytes of an event: kind, which one (5.14.6.4).
+/// Bytes of an event: kind, which one (5.14.6.5).
 pub const EVENT: usize = 8;
+/// Most bytes that a driver may want to be told of one thing.
+pub const MAX_ITEM: u32 = 256;
 
 /// What is wanted.
 mod code {
@@ -25,7 +27,7 @@ mod code {
     pub const JACK_DISCONNECTED: u32 = 0x1001;
 }
 
-/// How a request has ended (5.14.6.1).
+/// How a request has ended (5.14.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Outcome {
@@ -33,7 +35,7 @@ pub enum Outcome {
     /// It is malformed, or comes at a time when it makes no sense.
     BadMessage = 0x8001,
     NotSupported = 0x8002,
-    /// Sound for a stream that is not ready for it.
+    /// Sound for no stream, or for one that is not ready for it (5.14.6.8).
     Io = 0x8003,
 }
 
@@ -114,14 +116,6 @@ impl Item {
         }
     }
 
-    /// Bytes of what is said of one.
-    pub fn bytes(self) -> u32 {
-        match self {
-            Self::Jack | Self::ChannelMap => 24,
-            Self::Stream => 32,
-        }
-    }
-
     /// What is said of number `number`. All belong to the same function group, 0.
     pub fn describe(self, number: u32, connected: bool) -> Vec<u8> {
         match self {
@@ -132,7 +126,7 @@ impl Item {
     }
 }
 
-/// `struct virtio_snd_jack_info` (5.14.6.5): function group, features, default configuration,
+/// `struct virtio_snd_jack_info` (5.14.6.4.1): function group, features, default configuration,
 /// capabilities, connected. The middle two are HDA's (High Definition Audio 1.0a, 7.3.3.31 and 7.3.4.9).
 fn jack(connected: bool) -> Vec<u8> {
     // A green 3.5 mm jack at the back that a line goes out of, first of the first group.
@@ -143,7 +137,7 @@ fn jack(connected: bool) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_le_bytes).collect()
 }
 
-/// `struct virtio_snd_pcm_info` (5.14.6.6.1): function group, features, formats, rates, direction, least and
+/// `struct virtio_snd_pcm_info` (5.14.6.6.2): function group, features, formats, rates, direction, least and
 /// most channels.
 fn stream() -> Vec<u8> {
     let (formats, rates) = Params::offered();
@@ -154,7 +148,7 @@ fn stream() -> Vec<u8> {
     bytes
 }
 
-/// `struct virtio_snd_chmap_info` (5.14.6.9): function group, direction, channels, where each is heard.
+/// `struct virtio_snd_chmap_info` (5.14.6.9.1): function group, direction, channels, where each is heard.
 fn channel_map(number: u32) -> Vec<u8> {
     const MONO: u8 = 2;
     const FRONT_LEFT: u8 = 3;

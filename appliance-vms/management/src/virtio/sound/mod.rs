@@ -18,7 +18,7 @@ use crate::memory::GuestMemory;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::task::{Context, Poll, Waker};
-use layout::{Command, EVENT, Item, Outcome, REQUEST, STATUS, TRANSFER, jack_event, status};
+use layout::{Command, EVENT, Item, MAX_ITEM, Outcome, REQUEST, STATUS, TRANSFER, jack_event, status};
 use stream::{Message, Stream};
 
 /// Entries of a queue, and their numbers (5.14.2).
@@ -132,7 +132,8 @@ impl Sound {
         Ok(())
     }
 
-    /// Says what `count` things from `first` on are.
+    /// Says what `count` things from `first` on are, each in `size` bytes: drivers of other versions know
+    /// less of them, or more (5.14.6.1).
     fn describe(
         &self,
         item: Item,
@@ -141,11 +142,15 @@ impl Sound {
         answer: &mut Vec<u8>,
     ) -> Result<(), Outcome> {
         let end = first.checked_add(count).filter(|&end| end <= item.count());
-        let end = end.filter(|_| size == item.bytes()).ok_or(Outcome::BadMessage)?;
+        let end = end.filter(|_| size <= MAX_ITEM).ok_or(Outcome::BadMessage)?;
         if room < answer.len() as u64 + u64::from(count) * u64::from(size) {
             return Err(Outcome::BadMessage);
         }
-        answer.extend((first..end).flat_map(|number| item.describe(number, self.connected)));
+        for number in first..end {
+            let mut bytes = item.describe(number, self.connected);
+            bytes.resize(size as usize, 0);
+            answer.extend_from_slice(&bytes);
+        }
         Ok(())
     }
 
@@ -161,7 +166,7 @@ impl Sound {
             }
             let message = Message { head: chain.head, sound, status: chain.writable };
             if header < stream.len() || u32::from_le_bytes(stream) != 0 {
-                self.answer(&message, Outcome::BadMessage, queues)?;
+                self.answer(&message, Outcome::Io, queues)?;
             } else if let Err(message) = self.stream.queue(message) {
                 self.answer(&message, Outcome::Io, queues)?;
             }
@@ -191,7 +196,7 @@ impl Sound {
             // The status comes after the room for sound.
             let before = chain.writable.len().checked_sub(STATUS as u64).ok_or(Fault::Request)?;
             let _room = chain.writable.take(before);
-            answer_in(&chain.writable, &status(Outcome::NotSupported, 0), queues)?;
+            answer_in(&chain.writable, &status(Outcome::Io, 0), queues)?;
             queues.push(RECEIVE, chain.head, STATUS as u64)?;
         }
         Ok(())

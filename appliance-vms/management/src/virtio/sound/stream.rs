@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 /// Frames that are read at once.
 const CHUNK: usize = 256;
 
-/// How far a driver has come with its stream (virtio 1.2, 5.14.6.6).
+/// How far a driver has come with its stream (virtio 1.2, 5.14.6.6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It has said how it plays, if it has, and no more.
