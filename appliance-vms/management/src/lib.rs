@@ -24,6 +24,7 @@ pub mod net;
 pub mod nic;
 pub mod pci;
 pub mod platform;
+pub mod remote;
 pub mod storage;
 pub mod supervisor;
 #[cfg(test)]

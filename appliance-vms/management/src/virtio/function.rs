@@ -5,6 +5,7 @@ use super::ring::{Fault, QueueState};
 use super::transport::{COMMON_BYTES, ISR_CONFIG, ISR_QUEUE, NO_VECTOR, Transport};
 use super::{Device, Features, Guest};
 use crate::bus::nobody;
+use crate::memory::GuestMemory;
 use crate::pci::{Bar, Bell, COMMAND_MASTER, ConfigSpace, Function, Identity, Msix, Shared, bytes};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -122,6 +123,14 @@ impl<D: Device> VirtioFunction<D> {
     pub fn device_mut(&mut self) -> &mut D {
         self.notify();
         &mut self.device
+    }
+
+    /// The same, and with it the guest's memory while a driver uses the device: for devices whose requests
+    /// are served by somebody else's time.
+    pub fn device_with_memory(&mut self) -> (&mut D, Option<&dyn GuestMemory>) {
+        self.notify();
+        let live = self.is_live();
+        (&mut self.device, live.then_some(&*self.guest.memory))
     }
 
     /// A queue has work, or may have: the task is woken.
@@ -277,6 +286,11 @@ impl<D: Device> Function for VirtioFunction<D> {
     fn bar_write(&mut self, bar: usize, offset: u64, size: u8, value: u64) {
         match (bar, offset & !0xfff) {
             (REGISTERS, COMMON) => self.write_common(offset, size, value),
+            (REGISTERS, CONFIGURATION) => {
+                let bytes = value.to_le_bytes();
+                let written = bytes.get(..size.into()).unwrap_or(&bytes);
+                self.device.configure(offset - CONFIGURATION, written);
+            }
             (MESSAGES, 0) => self.msix.write(offset, size, value, &*self.guest.interrupts),
             // Whatever is written to the notify structure, the task looks at all queues.
             _ => {}

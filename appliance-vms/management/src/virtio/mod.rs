@@ -46,10 +46,13 @@ pub mod console;
 mod function;
 #[cfg(test)]
 mod fuzz;
+pub mod gpu;
+pub mod input;
 pub mod net;
 mod queues;
 pub mod ring;
 pub mod rng;
+pub mod sound;
 #[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]
@@ -113,6 +116,9 @@ pub trait Device {
     fn queues(&self) -> alloc::vec::Vec<u16>;
     /// Its configuration structure, little-endian.
     fn configuration(&self) -> alloc::vec::Vec<u8>;
+    /// The driver writes `bytes` to its configuration structure, `offset` bytes from its start. Most have
+    /// nothing there that can be written.
+    fn configure(&mut self, _offset: u64, _bytes: &[u8]) {}
     /// Does what there is to do, as long as [`Queues::may_begin`]; `context` is woken when something of its
     /// own is done. Of new requests the transport is told.
     ///

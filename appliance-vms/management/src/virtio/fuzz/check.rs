@@ -20,6 +20,10 @@ pub struct Tally {
     pub steps: u64,
     /// Turns in which a device has written to memory.
     worked: u64,
+    /// Changes of pictures that were seen.
+    pub shown: u64,
+    /// Frames of sound that were heard.
+    pub played: u64,
     /// Turns that were too short.
     more: u64,
     /// Messages.
@@ -47,6 +51,8 @@ impl Tally {
             ("turns with work", self.worked, 20),
             ("messages", self.messages, 50),
             ("turns that were too short", self.more, 5000),
+            ("changes of pictures", self.shown, 20_000),
+            ("frames of sound", self.played, 2000),
             ("resets of broken devices", self.resets, 500),
         ] {
             assert!(count > self.steps / share, "only {count} {what}");

@@ -1,14 +1,12 @@
 //! A driver that does anything, and often enough what a driver does, so that it gets somewhere.
 
+use super::requests;
 use crate::memory::GuestMemory;
 use crate::virtio::Device;
-use crate::virtio::testkit::{COMMAND, Driver, DriverQueue, INDIRECT, Machine, NEXT, Piece, Random, WRITE};
-use alloc::vec::Vec;
+use crate::virtio::testkit::{COMMAND, Driver, DriverQueue, INDIRECT, Machine, NEXT, Random, WRITE};
 
 const RAM: u64 = 0x20_0000;
-/// Where requests say what they want, and where their data are.
-const HEAD: u64 = 0x1000;
-const SEGMENT: u64 = 0x1100;
+/// Where an indirect table is, and where data are.
 const TABLE: u64 = 0x8000;
 const DATA: u64 = 0x1_0000;
 /// Where BARs are at first.
@@ -78,7 +76,7 @@ pub fn step<D: Device + 'static>(driver: &mut Driver<D>, random: &mut Random) {
         6 => any_chain(driver, random),
         7 if random.once_in(4) => write(driver, driver.common + 20, 1, 0),
         7 | 8 if driver.function.borrow().fault().is_some() => restart(driver, random),
-        9 if random.once_in(4) => restart(driver, random),
+        9 if random.once_in(4) || !driver.function.borrow().is_live() => restart(driver, random),
         _ => request(driver, random),
     }
 }
@@ -171,30 +169,10 @@ fn long_chains<D>(driver: &mut Driver<D>, random: &mut Random) {
     }
 }
 
-/// Something like a request: pieces to read, of which the first may say what is wanted, and pieces to
-/// write.
+/// Something like a request.
 fn request<D: Device + 'static>(driver: &mut Driver<D>, random: &mut Random) {
-    let (kind, event) = (random.below(14) as u32, (random.below(8) | random.below(2) << 16) as u32);
-    driver.put(HEAD, &kind.to_le_bytes());
-    driver.put(HEAD + 4, &event.to_le_bytes());
-    driver.put(HEAD + 8, &random.below(70).to_le_bytes());
-    driver.put(SEGMENT, &random.below(70).to_le_bytes());
-    driver.put(SEGMENT + 8, &(random.below(4) | random.below(3) << 32).to_le_bytes());
-    let mut pieces: Vec<Piece> = Vec::new();
-    if !random.once_in(3) {
-        pieces.push((HEAD, random.one_of(&[8, 12, 16, 16]), false));
-    }
-    for _ in 0..random.below(3) {
-        pieces.push(random.one_of(&[(SEGMENT, 16, false), (DATA, 60, false), (DATA, 1024, false)]));
-    }
-    for _ in 0..random.below(3) {
-        let len = random.one_of(&[20, 512, 2048, 0x1_0000]);
-        pieces.push((DATA + 0x200 * random.below(16), len, true));
-    }
-    if pieces.is_empty() || random.once_in(2) {
-        pieces.push((HEAD + 0x80, 1, true));
-    }
     let number = random.below(driver.queues.len().max(1) as u64) as usize;
+    let pieces = requests::pieces(driver, number, random);
     let Some(queue) = driver.queues.get_mut(number) else { return };
     queue.answers();
     if random.once_in(3) {

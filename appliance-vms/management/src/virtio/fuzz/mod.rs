@@ -10,13 +10,17 @@ extern crate std;
 
 mod check;
 mod driver;
+mod requests;
 
 use super::Device;
 use super::VirtioFunction;
 use super::blk::Blk;
 use super::console::Console;
+use super::gpu::{Gpu, Mode};
+use super::input::{Description, Input, InputEvent};
 use super::net::{Checksum, Frame, Net};
 use super::rng::Rng;
+use super::sound::Sound;
 use super::testkit::{Driver, Machine, Random, Woken};
 use super::tests::blk::{FakeDisk, SECTORS};
 use super::tests::rng::Counter;
@@ -26,6 +30,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use check::{Check, Tally};
+use core::cell::Cell;
 use core::task::{Context, Poll, Waker};
 use std::println;
 
@@ -82,8 +87,9 @@ fn live_with<D: Device + 'static>(
 fn live(life: u64, tally: &mut Tally) {
     let (mut place, mut random) = (Place { life, step: 0 }, Random::new(life));
     let machine = Machine::new();
-    let kind = random.below(4);
-    let with = (&mut random, &mut place, tally);
+    let kind = random.below(7);
+    let (shown, played, budget) = (Cell::new(0), Cell::new(0), 1 << 20);
+    let with = (&mut random, &mut place, &mut *tally);
     match kind {
         0 => {
             let disk = FakeDisk::new(&machine);
@@ -93,8 +99,23 @@ fn live(life: u64, tally: &mut Tally) {
         }
         1 => live_with(machine, Net::new(Mac([2, 0, 0, 0, 0, 1])), network_does, with),
         2 => live_with(machine, Console::new(&["one", "two"]), reader_does, with),
+        3 => live_with(machine, Input::new(Description::gamepad("pad")), player_does, with),
+        4 => {
+            let outside = |function: &mut VirtioFunction<Gpu>, random: &mut Random| {
+                shown.set(shown.get() + viewer_does(function, random, budget));
+            };
+            live_with(machine, Gpu::new(Mode::Hd, budget), outside, with);
+        }
+        5 => {
+            let outside = |function: &mut VirtioFunction<Sound>, random: &mut Random| {
+                played.set(played.get() + listener_does(function, random));
+            };
+            live_with(machine, Sound::new(), outside, with);
+        }
         _ => live_with(machine, Rng::new(Box::new(Counter(0))), |_, _| {}, with),
     }
+    tally.shown += shown.get();
+    tally.played += played.get();
 }
 
 fn disk_does(disk: &FakeDisk, random: &mut Random) {
@@ -138,6 +159,47 @@ fn reader_does(function: &mut VirtioFunction<Console>, random: &mut Random) {
     if let Poll::Ready(bytes) = console.poll_read(port, &mut Context::from_waker(&waker)) {
         assert!(!bytes.is_empty() && bytes.len() <= 1 << 16);
     }
+}
+
+fn player_does(function: &mut VirtioFunction<Input>, random: &mut Random) {
+    let input = function.device_mut();
+    for _ in 0..random.below(8) {
+        let button = InputEvent::key(0x130 + random.below(16) as u16, random.once_in(2));
+        let stick = InputEvent::axis(random.below(20) as u16, random.next() as i32);
+        input.send(random.one_of(&[&[button, stick][..], &[button], &[stick], &[]]));
+    }
+}
+
+/// How many changes of a picture were seen.
+fn viewer_does(function: &mut VirtioFunction<Gpu>, random: &mut Random, budget: usize) -> u64 {
+    let waker = Waker::from(Arc::new(Woken::default()));
+    let gpu = function.device_mut();
+    assert!(gpu.used() <= budget);
+    if random.once_in(16) {
+        gpu.set_mode(random.one_of(&[Mode::Hd, Mode::FullHd]));
+    }
+    let Poll::Ready(changes) = gpu.poll_changes(&mut Context::from_waker(&waker)) else { return 0 };
+    let Some(picture) = gpu.picture() else {
+        assert!(changes.damage.is_empty());
+        return 0;
+    };
+    assert_eq!(picture.pixels.len(), (picture.height - 1) * picture.stride + picture.width);
+    let size = (picture.width as u32, picture.height as u32);
+    assert!(changes.damage.iter().all(|part| part.is_within(size.0, size.1) && !part.is_empty()));
+    assert!(gpu.pointer().is_none_or(|pointer| pointer.pixels.len() == 64 * 64));
+    changes.damage.len() as u64
+}
+
+/// How many frames were heard.
+fn listener_does(function: &mut VirtioFunction<Sound>, random: &mut Random) -> u64 {
+    let mut frames = vec![[1, 1]; random.one_of(&[0, 1, 48, 960])];
+    let (sound, memory) = function.device_with_memory();
+    sound.set_connected(!random.once_in(4));
+    sound.set_latency(random.one_of(&[0, 960, u32::MAX]));
+    let Some(memory) = memory else { return 0 };
+    let played = sound.pull(memory, &mut frames);
+    assert!(frames[played..].iter().all(|&frame| frame == [0, 0]));
+    played as u64
 }
 
 #[test]

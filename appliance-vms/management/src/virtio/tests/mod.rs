@@ -2,6 +2,9 @@
 
 pub(super) mod blk;
 mod console;
+mod gpu;
+mod input;
 mod net;
 pub(super) mod rng;
+mod sound;
 mod transport;
