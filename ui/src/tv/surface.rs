@@ -9,6 +9,8 @@ use embedded_graphics::primitives::Rectangle;
 
 /// A corner pixel is looked at in this many places each way.
 const SAMPLES: u32 = 4;
+/// A picture is stretched by so many pixels rather than leave them black.
+const HAIR: u32 = 4;
 
 /// A picture in memory, `0x00RRGGBB` a pixel.
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +156,9 @@ impl Surface {
                 area.size.height,
             )
         };
+        // A hair's breadth of black at two edges would look like a fault.
+        let nearly = area.size.saturating_sub(size);
+        let size = if nearly.width + nearly.height <= HAIR { area.size } else { size };
         let offset = (area.size - size) / 2;
         let shown = Rectangle::new(
             area.top_left + Point::new(offset.width.cast_signed(), offset.height.cast_signed()),

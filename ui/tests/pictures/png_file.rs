@@ -3,7 +3,7 @@
 use embedded_graphics::prelude::Size;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
 /// Writes pixels (`0x00RRGGBB`, line by line); with a palette if 256 colours do, which is smaller.
@@ -31,4 +31,17 @@ pub fn write(path: &Path, size: Size, pixels: &[u32]) -> Result<(), Box<dyn Erro
     };
     encoder.write_header()?.write_image_data(&data)?;
     Ok(())
+}
+
+/// Reads what [`write`] wrote.
+#[allow(dead_code, reason = "the preview only writes")]
+pub fn read(path: &Path) -> Result<(Size, Vec<u32>), Box<dyn Error>> {
+    let mut decoder = png::Decoder::new(BufReader::new(File::open(path)?));
+    decoder.set_transformations(png::Transformations::EXPAND);
+    let mut reader = decoder.read_info()?;
+    let mut bytes = vec![0; reader.output_buffer_size().ok_or("too large")?];
+    let frame = reader.next_frame(&mut bytes)?;
+    let pixels =
+        bytes.chunks_exact(3).map(|pixel| u32::from_be_bytes([0, pixel[0], pixel[1], pixel[2]])).collect();
+    Ok((Size::new(frame.width, frame.height), pixels))
 }

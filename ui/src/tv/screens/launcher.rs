@@ -2,7 +2,7 @@
 
 use super::super::focus::Id;
 use super::super::lettering::Weight;
-use super::super::scene::{Align, Scene, Shape, Style, rect, shrunk};
+use super::super::scene::{Align, Scene, Shape, Style, rect};
 use super::super::state::{Appliance, Reach, Running, State, Update};
 use super::super::widgets::{counted, filled};
 use super::content;
@@ -13,6 +13,8 @@ use embedded_graphics::primitives::Rectangle;
 
 /// Diameter of the dot that stands for a state.
 const DOT: u32 = 12;
+/// Between a tile's edge and its picture.
+const PICTURE_INSET: u32 = 8;
 
 /// Draws the launcher.
 pub fn launcher(scene: &mut Scene<'_>, state: &State) {
@@ -105,9 +107,11 @@ fn tiles(scene: &mut Scene<'_>, state: &State, area: Rectangle) {
     let width = (area.size.width - (across - 1) * SPACE) / across;
     let label = label_height(scene);
     let picture = width * 9 / 16;
-    let height = (picture + label).min(area.size.height);
-    let fitting = ((area.size.height + SPACE) / (height + SPACE)).max(1) as usize;
     let rows = state.house.appliances.len().div_ceil(columns);
+    // Two rows are always seen when there are two, at the pictures' expense.
+    let most = if rows > 1 { (area.size.height - SPACE) / 2 } else { area.size.height };
+    let height = (picture + label).min(most);
+    let fitting = ((area.size.height + SPACE) / (height + SPACE)).max(1) as usize;
     let focused = match state.focus() {
         Some(Id::Tile(vm)) => {
             state.house.appliances.iter().position(|one| one.id == vm).unwrap_or(0) / columns
@@ -141,8 +145,11 @@ fn tile(scene: &mut Scene<'_>, state: &State, appliance: &Appliance, area: Recta
     let picture = rect(area.top_left.x, area.top_left.y, area.size.width, area.size.height - label);
     match appliance.frame.filter(|_| appliance.is_alive()) {
         Some(frame) => {
-            let inner = shrunk(picture, 8, 0);
-            let inner = Rectangle::new(inner.top_left + Point::new(0, 8), inner.size - Size::new(0, 8));
+            let high =
+                (picture.size.height - PICTURE_INSET).min((picture.size.width - 2 * PICTURE_INSET) * 9 / 16);
+            let wide = high * 16 / 9;
+            let left = picture.top_left.x + ((picture.size.width - wide) / 2).cast_signed();
+            let inner = rect(left, picture.top_left.y + PICTURE_INSET.cast_signed(), wide, high);
             scene.shapes.push(Shape::Picture { area: inner, radius: RADIUS / 2, of: appliance.id, frame });
         }
         None => initial(scene, appliance, picture),

@@ -56,14 +56,14 @@ pub fn trouble(scene: &mut Scene<'_>, state: &State) {
     let parts =
         [(words.what_happened, happened), (words.what_the_box_did, did), (words.what_you_can_do, can_do)];
     for (heading, text) in parts {
-        let line = theme.small * 3 / 2;
+        let line = theme.small * 7 / 4;
         let style = Style { weight: Weight::SemiBold, colour: theme.accent, ..scene.dim() };
         scene.line(rect(x + 24, y, width - 24, line), heading, style);
         y += line.cast_signed();
         let style = scene.body();
         let room = (bottom - y).max(0).cast_unsigned();
         let used = scene.paragraph(rect(x + 24, y, width - 24, room), &text, style);
-        y += (used + SPACE).cast_signed();
+        y += (used + SPACE + GAP / 2).cast_signed();
     }
     let both = [(Id::Help, help), (Id::Done, words.understood)];
     let buttons = if help.is_empty() { &both[1..] } else { &both[..] };

@@ -31,7 +31,7 @@ pub fn wizard(scene: &mut Scene<'_>, state: &State, step: Step) {
     scene.line(rect(x, y, width, line), title, style);
     y += (line + SPACE / 2).cast_signed();
     let style = Style { colour: theme.text_dim, size: theme.heading, ..scene.body() };
-    let used = scene.paragraph(rect(x, y, width * 3 / 4, theme.heading * 7), text, style);
+    let used = scene.paragraph(rect(x, y, width, theme.heading * 7), text, style);
     y += (used + 2 * SPACE).cast_signed();
     let at = Point::new(x, y);
     match step {
