@@ -18,6 +18,8 @@ pub enum Weight {
 const ELLIPSIS: char = '…';
 /// Glyphs kept ready. All texts of one screen size need about 300; a name may bring any letter.
 const CACHE: usize = 1024;
+/// Sizes are told in this part of a pixel, so that a text takes the same part of every screen.
+pub(super) const FINE: u32 = 64;
 
 /// One letter as it goes to the screen.
 pub(super) struct Glyph {
@@ -105,7 +107,7 @@ impl Lettering {
         lines
     }
 
-    /// The letter in this weight and size (pixels), drawn once and then kept.
+    /// The letter in this weight and size (in [`FINE`]ths of a pixel), drawn once and then kept.
     pub(super) fn glyph(&mut self, letter: char, weight: Weight, size: u32) -> &Glyph {
         let key = (weight, letter, size);
         if self.glyphs.len() >= CACHE && !self.glyphs.contains_key(&key) {
@@ -116,7 +118,7 @@ impl Lettering {
             Weight::SemiBold => &self.semi_bold,
         };
         self.glyphs.entry(key).or_insert_with(|| {
-            let (metrics, coverage) = font.rasterize(letter, size as f32);
+            let (metrics, coverage) = font.rasterize(letter, size as f32 / FINE as f32);
             Glyph {
                 left: metrics.xmin,
                 bottom: metrics.ymin,

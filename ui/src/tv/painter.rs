@@ -1,6 +1,6 @@
 //! Brings scenes onto a surface, and says which parts of it changed.
 
-use super::lettering::Lettering;
+use super::lettering::{FINE, Lettering};
 use super::scene::{SCREEN, Scene, Shape, grown};
 use super::screens;
 use super::state::{Place, State, VmId};
@@ -208,7 +208,7 @@ fn draw(surface: &mut Surface, lettering: &mut Lettering, shape: &Shape, fit: Fi
             surface.frame(fit.area(area), fit.length(radius), fit.length(width), colour);
         }
         Shape::Text { at, size, weight, colour, text, .. } => {
-            surface.text(fit.point(*at), lettering, (text, *weight, fit.length(*size)), *colour);
+            surface.text(fit.point(*at), lettering, (text, *weight, fit.length(*size * FINE)), *colour);
         }
         &Shape::Picture { area, radius, of, .. } => {
             let area = fit.area(area);

@@ -109,7 +109,7 @@ impl Surface {
         }
     }
 
-    /// A line of text whose baseline starts at `at`.
+    /// A line of text whose baseline starts at `at`; its size is in `lettering::FINE`ths of a pixel.
     pub fn text(
         &mut self,
         at: Point,
@@ -265,6 +265,7 @@ fn colour_of(pixel: u32) -> Rgb888 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tv::lettering::FINE;
 
     #[test]
     fn mixing_reaches_both_ends_and_meets_in_the_middle() {
@@ -290,7 +291,12 @@ mod tests {
         let everywhere = Rectangle::new(Point::new(-20, -20), Size::new(90, 90));
         surface.panel(everywhere, 3, (white, white), 255);
         surface.frame(everywhere, 9, 30, white);
-        surface.text(Point::new(-3, 20), &mut Lettering::new().unwrap(), ("Wide", Weight::Medium, 30), white);
+        surface.text(
+            Point::new(-3, 20),
+            &mut Lettering::new().unwrap(),
+            ("Wide", Weight::Medium, 30 * FINE),
+            white,
+        );
         surface.picture(everywhere, 4, Picture { width: 2, pixels: &[0xff_ffff; 4] });
         let drawn = surface.pixels().iter().filter(|&&pixel| pixel != 0).count();
         assert_eq!(drawn, 10 * 30);
