@@ -253,6 +253,7 @@ impl Place {
             }
             (Self::Wizard(Step::Language), _) => Id::Speak(state.settings.language),
             (Self::Wizard(Step::Look), _) => Id::Wear(state.settings.look),
+            (Self::Wizard(Step::Sound), _) => Id::Volume,
             (Self::Wizard(_), _) => Id::Next,
             // Whatever is first there; nothing of this name is.
             _ => state.rows_at(self).into_iter().flatten().next().unwrap_or(Id::Done),
