@@ -269,3 +269,14 @@ fn drawing_only_what_changed_gives_the_same_picture() {
         assert!(painter.surface().pixels() == painted(&state, size), "step {step} at {:?}", state.place);
     }
 }
+
+#[test]
+fn screens_of_all_sizes_and_proportions_are_filled() {
+    for (width, height) in [(0, 0), (1, 1), (40, 30), (640, 480), (1024, 768), (720, 1280), (3840, 2160)] {
+        let mut painter = Painter::new(Size::new(width, height)).unwrap();
+        painter.paint(&house::state(Place::Launcher), &house::Film, 0);
+        let background = 0x12_141a;
+        let corners = [painter.surface().pixels().first(), painter.surface().pixels().last()];
+        assert!(corners.into_iter().flatten().all(|&pixel| pixel == background), "{width}x{height}");
+    }
+}

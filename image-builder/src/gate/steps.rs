@@ -127,12 +127,15 @@ fn every(programs: &[Program], check: impl Fn(Program) -> Result<()>) -> Result<
     Ok(())
 }
 
+/// The television interface is a feature, because the doors and hv do without.
+const TELEVISION: &str = "--features=ui/tv";
+
 /// Which packages: all on the processor they are for, else those that run anywhere.
 fn host_packages() -> Vec<&'static str> {
     if env::consts::ARCH == "x86_64" {
-        return vec!["--workspace"];
+        return vec!["--workspace", TELEVISION];
     }
-    PORTABLE.iter().flat_map(|package| ["--package", package]).collect()
+    PORTABLE.iter().flat_map(|package| ["--package", package]).chain([TELEVISION]).collect()
 }
 
 /// Runs a program whose output matters only if it fails.

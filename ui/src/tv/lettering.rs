@@ -18,6 +18,8 @@ pub enum Weight {
 const ELLIPSIS: char = '…';
 /// Glyphs kept ready. All texts of one screen size need about 300; a name may bring any letter.
 const CACHE: usize = 1024;
+/// A line of a television has room for fewer letters than this.
+const LETTERS: usize = 512;
 /// Sizes are told in this part of a pixel, so that a text takes the same part of every screen.
 pub(super) const FINE: u32 = 64;
 
@@ -65,18 +67,22 @@ impl Lettering {
 
     /// The width of `text` in whole pixels, rounded up.
     pub fn width(&self, text: &str, weight: Weight, size: u32) -> u32 {
-        let font = self.font(weight);
-        let width: f32 = text.chars().map(|letter| font.metrics(letter, size as f32).advance_width).sum();
-        // A float becomes the nearest integer below; widths are never negative or huge.
-        width as u32 + 1
+        let (font, size) = (self.font(weight), float(size));
+        let width: f32 = text.chars().map(|letter| font.metrics(letter, size).advance_width).sum();
+        #[expect(
+            clippy::cast_sign_loss,
+            reason = "a width is never negative, and a cast of floats saturates"
+        )]
+        let whole = width as u32;
+        whole.saturating_add(1)
     }
 
     /// `text` if it is at most `room` wide, else its beginning and an ellipsis.
     pub fn fit(&self, text: &str, weight: Weight, size: u32, room: u32) -> String {
-        if self.width(text, weight, size) <= room {
+        if text.len() <= LETTERS && self.width(text, weight, size) <= room {
             return text.to_string();
         }
-        let mut short: String = text.to_string();
+        let mut short: String = text.chars().take(LETTERS).collect();
         while short.pop().is_some() {
             let candidate = alloc::format!("{}{ELLIPSIS}", short.trim_end());
             if self.width(&candidate, weight, size) <= room {
@@ -118,7 +124,7 @@ impl Lettering {
             Weight::SemiBold => &self.semi_bold,
         };
         self.glyphs.entry(key).or_insert_with(|| {
-            let (metrics, coverage) = font.rasterize(letter, size as f32 / FINE as f32);
+            let (metrics, coverage) = font.rasterize(letter, float(size) / float(FINE));
             Glyph {
                 left: metrics.xmin,
                 bottom: metrics.ymin,
@@ -136,6 +142,11 @@ impl Lettering {
             Weight::SemiBold => &self.semi_bold,
         }
     }
+}
+
+/// A size as fontdue wants it.
+fn float(size: u32) -> f32 {
+    u16::try_from(size).map_or(f32::from(u16::MAX), f32::from)
 }
 
 #[cfg(test)]

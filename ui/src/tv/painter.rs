@@ -153,7 +153,7 @@ impl Travel {
         // Fast first, then ever slower: what is left shrinks with the cube of the time left.
         let ease = |from: i64, to: i64| to + (from - to) * left * left * left / (whole * whole * whole);
         let side = |from: i32, to: i32| ease(from.into(), to.into()) as i32;
-        let length = |from: u32, to: u32| ease(from.into(), to.into()) as u32;
+        let length = |from: u32, to: u32| u32::try_from(ease(from.into(), to.into())).unwrap_or(to);
         let (from, to) = (self.from, self.to);
         Rectangle::new(
             Point::new(side(from.top_left.x, to.top_left.x), side(from.top_left.y, to.top_left.y)),
@@ -210,12 +210,12 @@ fn draw(surface: &mut Surface, lettering: &mut Lettering, shape: &Shape, fit: Fi
         Shape::Text { at, size, weight, colour, text, .. } => {
             surface.text(fit.point(*at), lettering, (text, *weight, fit.length(*size * FINE)), *colour);
         }
-        &Shape::Picture { area, radius, of, .. } => {
+        &Shape::Picture { area, radius, of, smooth, .. } => {
             let area = fit.area(area);
             let black = Rgb888::new(0, 0, 0);
             surface.panel(area, fit.length(radius), (black, black), 255);
             if let Some(picture) = pictures.picture(of) {
-                surface.picture(area, fit.length(radius), picture);
+                surface.picture(area, fit.length(radius), picture, smooth);
             }
         }
     }

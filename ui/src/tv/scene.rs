@@ -61,6 +61,8 @@ pub enum Shape {
         of: VmId,
         /// Which of its frames; another number means: draw it again.
         frame: u64,
+        /// Whether neighbouring pixels are mixed.
+        smooth: bool,
     },
 }
 

@@ -124,6 +124,7 @@ impl Look {
 
 /// What the viewer chose; kept over power cuts by whoever owns the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the screen")]
 pub struct Settings {
     /// The language spoken.
     pub language: Language,

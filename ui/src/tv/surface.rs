@@ -85,6 +85,10 @@ impl Surface {
             let colour = mix(pixel_of(top), pixel_of(bottom), (down * 255 / height) as u8);
             let corners = edge_distance(area, y) < radius;
             let columns = seen.columns();
+            if !corners && opacity == 255 {
+                self.line_mut(y, columns).fill(colour);
+                continue;
+            }
             for (x, pixel) in columns.clone().zip(self.line_mut(y, columns)) {
                 let covered = if corners { corner(area, radius, Point::new(x, y)) } else { 255 };
                 blend(pixel, colour, scale(covered, opacity));
@@ -99,7 +103,18 @@ impl Surface {
         let inner = Rectangle::new(area.top_left + Point::new_equal(inset), inner_size);
         let inner_radius = radius.saturating_sub(width);
         let seen = area.intersection(&self.clip);
+        // Between the corners there are only the two sides.
+        let side = Size::new(width.min(area.size.width), area.size.height);
+        let far = (area.size.width - side.width).cast_signed();
+        let sides = [area.top_left, area.top_left + Point::new(far, 0)];
+        let sides = sides.map(|at| Rectangle::new(at, side).intersection(&self.clip));
         for y in seen.rows() {
+            if edge_distance(area, y) >= radius.max(width) {
+                for side in sides.iter().filter(|side| !side.is_zero_sized()) {
+                    self.line_mut(y, side.columns()).fill(pixel_of(colour));
+                }
+                continue;
+            }
             let columns = seen.columns();
             for (x, pixel) in columns.clone().zip(self.line_mut(y, columns)) {
                 let at = Point::new(x, y);
@@ -137,8 +152,8 @@ impl Surface {
         }
     }
 
-    /// A picture, scaled smoothly into `area` with its proportions kept and its corners rounded.
-    pub fn picture(&mut self, area: Rectangle, radius: u32, picture: Picture<'_>) {
+    /// A picture, scaled into `area` with its proportions kept and its corners rounded.
+    pub fn picture(&mut self, area: Rectangle, radius: u32, picture: Picture<'_>, smooth: bool) {
         let (width, height) = (picture.width, picture.height());
         if width == 0 || height == 0 || area.is_zero_sized() {
             return;
@@ -167,12 +182,18 @@ impl Surface {
         let seen = shown.intersection(&self.clip);
         for y in seen.rows() {
             let (row, below) = sample((y - shown.top_left.y).unsigned_abs(), size.height, height);
+            let lines = (picture.line(row), picture.line(row + 1));
+            let corners = edge_distance(area, y) < radius;
             let columns = seen.columns();
             for (x, pixel) in columns.clone().zip(self.line_mut(y, columns)) {
                 let (column, beside) = sample((x - shown.top_left.x).unsigned_abs(), size.width, width);
-                let upper = mix(picture.at(column, row), picture.at(column + 1, row), beside);
-                let lower = mix(picture.at(column, row + 1), picture.at(column + 1, row + 1), beside);
-                blend(pixel, mix(upper, lower, below), corner(area, radius, Point::new(x, y)));
+                let colour = if smooth {
+                    mixed(lines, (column, beside), below)
+                } else {
+                    pick(lines, (column, beside), below)
+                };
+                let covered = if corners { corner(area, radius, Point::new(x, y)) } else { 255 };
+                blend(pixel, colour, covered);
             }
         }
     }
@@ -191,12 +212,31 @@ impl Surface {
 }
 
 impl Picture<'_> {
-    /// The pixel there, or the nearest that is.
-    fn at(&self, x: u32, y: u32) -> u32 {
-        let x = x.min(self.width.saturating_sub(1)) as usize;
-        let y = y.min(self.height().saturating_sub(1)) as usize;
-        self.pixels.get(y * self.width as usize + x).copied().unwrap_or(0)
+    /// A line, or the last one.
+    fn line(&self, y: u32) -> &[u32] {
+        let start = y.min(self.height().saturating_sub(1)) as usize * self.width as usize;
+        self.pixels.get(start..start + self.width as usize).unwrap_or_default()
     }
+}
+
+/// The pixel of a line, or its last one.
+fn at(line: &[u32], x: u32) -> u32 {
+    line.get(x as usize).or(line.last()).copied().unwrap_or(0)
+}
+
+/// Four neighbouring pixels, mixed.
+fn mixed((upper, lower): (&[u32], &[u32]), (column, beside): (u32, u8), below: u8) -> u32 {
+    // A picture in its own size needs no mixing.
+    if beside == 0 && below == 0 {
+        return at(upper, column);
+    }
+    let across = |line| mix(at(line, column), at(line, column + 1), beside);
+    mix(across(upper), across(lower), below)
+}
+
+/// The nearest of four neighbouring pixels.
+fn pick((upper, lower): (&[u32], &[u32]), (column, beside): (u32, u8), below: u8) -> u32 {
+    at(if below < 128 { upper } else { lower }, column + u32::from(beside >= 128))
 }
 
 /// Where pixel `at` of `shown` lies among `source` pixels: the pixel before, and how far behind it
@@ -297,7 +337,7 @@ mod tests {
             ("Wide", Weight::Medium, 30 * FINE),
             white,
         );
-        surface.picture(everywhere, 4, Picture { width: 2, pixels: &[0xff_ffff; 4] });
+        surface.picture(everywhere, 4, Picture { width: 2, pixels: &[0xff_ffff; 4] }, true);
         let drawn = surface.pixels().iter().filter(|&&pixel| pixel != 0).count();
         assert_eq!(drawn, 10 * 30);
     }
@@ -305,21 +345,36 @@ mod tests {
     #[test]
     fn a_picture_keeps_its_proportions_and_may_be_empty() {
         let mut surface = Surface::new(Size::new(40, 40));
-        surface.picture(
-            Rectangle::new(Point::zero(), Size::new(40, 40)),
-            0,
-            Picture { width: 4, pixels: &[0xff; 8] },
-        );
+        let all = Rectangle::new(Point::zero(), Size::new(40, 40));
+        surface.picture(all, 0, Picture { width: 4, pixels: &[0xff; 8] }, true);
         assert_eq!(surface.pixels().iter().filter(|&&pixel| pixel == 0xff).count(), 40 * 20);
-        surface.picture(
-            Rectangle::new(Point::zero(), Size::new(40, 40)),
-            0,
-            Picture { width: 0, pixels: &[] },
-        );
-        surface.picture(
-            Rectangle::new(Point::zero(), Size::new(40, 40)),
-            0,
-            Picture { width: 9, pixels: &[1] },
-        );
+        surface.picture(all, 0, Picture { width: 0, pixels: &[] }, true);
+        surface.picture(all, 0, Picture { width: 9, pixels: &[1] }, false);
+    }
+
+    #[test]
+    fn a_picture_in_its_own_size_is_copied_and_a_sharp_one_not_mixed() {
+        let pixels: Vec<u32> = (0..64).map(|at| at * 0x01_0203).collect();
+        let picture = Picture { width: 8, pixels: &pixels };
+        for smooth in [true, false] {
+            let mut surface = Surface::new(Size::new(8, 8));
+            surface.picture(Rectangle::new(Point::zero(), Size::new(8, 8)), 0, picture, smooth);
+            assert_eq!(surface.pixels(), pixels);
+        }
+        let mut surface = Surface::new(Size::new(24, 24));
+        surface.picture(Rectangle::new(Point::zero(), Size::new(24, 24)), 0, picture, false);
+        assert!(surface.pixels().iter().all(|pixel| pixels.contains(pixel)));
+    }
+
+    #[test]
+    fn a_surface_shows_on_any_draw_target() {
+        let mut surface = Surface::new(Size::new(4, 4));
+        let red = Rgb888::new(200, 0, 0);
+        surface.panel(Rectangle::new(Point::zero(), Size::new(4, 4)), 0, (red, red), 255);
+        let mut display = embedded_graphics::mock_display::MockDisplay::<Rgb888>::new();
+        surface.show(&mut display, Rectangle::new(Point::new(2, 2), Size::new(9, 9))).unwrap();
+        assert_eq!(display.get_pixel(Point::new(3, 3)), Some(red));
+        assert_eq!(display.get_pixel(Point::new(1, 1)), None);
+        assert_eq!(display.get_pixel(Point::new(4, 4)), None);
     }
 }

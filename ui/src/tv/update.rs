@@ -262,7 +262,6 @@ impl State {
             Id::Close(vm) => self.ask(Question::Close, vm),
             Id::Restart(vm) => self.ask(Question::Restart, vm),
             Id::Yes => self.confirmed(),
-            Id::No => self.back(),
             Id::Section(section) => self.go(Place::Section(section)),
             Id::Choice(choice) => self.choose(choice, true),
             Id::Autostart(vm) => self.toggle_autostart(vm),
@@ -271,7 +270,7 @@ impl State {
             Id::Update if self.house.update == Update::Ready => Command::InstallUpdate,
             Id::Update => Command::LookForUpdate,
             Id::Done if self.place == Place::Trouble => self.understood(),
-            Id::Done => self.back(),
+            Id::Done | Id::No => self.back(),
             Id::Sleep => self.sleep(),
             Id::RestartBox => Command::RestartBox,
             Id::PowerOff => Command::PowerOff,
@@ -348,16 +347,13 @@ impl State {
     fn next_step(&mut self) -> Command {
         let Place::Wizard(step) = self.place else { return Command::None };
         let next = Step::ALL.iter().skip_while(|&&other| other != step).nth(1);
-        match next {
-            Some(&next) => {
-                self.go(Place::Wizard(next));
-            }
-            None => {
-                self.settings.set_up = true;
-                self.go(Place::Launcher);
-                self.wanted =
-                    self.house.appliances.first().map_or(Id::OpenSettings, |first| Id::Tile(first.id));
-            }
+        if let Some(&next) = next {
+            self.go(Place::Wizard(next));
+        } else {
+            self.settings.set_up = true;
+            self.go(Place::Launcher);
+            let first = self.house.appliances.first();
+            self.wanted = first.map_or(Id::OpenSettings, |first| Id::Tile(first.id));
         }
         Command::Settings(self.settings)
     }

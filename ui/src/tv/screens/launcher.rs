@@ -150,7 +150,13 @@ fn tile(scene: &mut Scene<'_>, state: &State, appliance: &Appliance, area: Recta
             let wide = high * 16 / 9;
             let left = picture.top_left.x + ((picture.size.width - wide) / 2).cast_signed();
             let inner = rect(left, picture.top_left.y + PICTURE_INSET.cast_signed(), wide, high);
-            scene.shapes.push(Shape::Picture { area: inner, radius: RADIUS / 2, of: appliance.id, frame });
+            scene.shapes.push(Shape::Picture {
+                area: inner,
+                radius: RADIUS / 2,
+                of: appliance.id,
+                frame,
+                smooth: true,
+            });
         }
         None => initial(scene, appliance, picture),
     }

@@ -73,7 +73,8 @@ fn backdrop(scene: &mut Scene<'_>) {
 fn backdrop_picture(scene: &mut Scene<'_>, state: &State, vm: VmId, veiled: bool) {
     scene.panel(SCREEN, 0, Rgb888::new(0, 0, 0));
     if let Some(frame) = state.house.appliance(vm).and_then(|appliance| appliance.frame) {
-        scene.shapes.push(Shape::Picture { area: SCREEN, radius: 0, of: vm, frame });
+        let smooth = !state.settings.sharp_scaling;
+        scene.shapes.push(Shape::Picture { area: SCREEN, radius: 0, of: vm, frame, smooth });
     }
     if veiled {
         let black = Rgb888::new(0, 0, 0);
