@@ -30,7 +30,7 @@ fn painted(state: &State, size: Size) -> Vec<u32> {
 }
 
 fn coarse(pixel: u32) -> u32 {
-    let channel = |shift: u32| ((pixel >> shift & 0xff) + STEP / 2) / STEP * STEP << shift;
+    let channel = |shift: u32| (((pixel >> shift & 0xff) + STEP / 2) / STEP * STEP) << shift;
     channel(16) | channel(8) | channel(0)
 }
 
@@ -253,8 +253,8 @@ fn drawing_only_what_changed_gives_the_same_picture() {
         now += 1 + (dice(&mut seed) % 200) as u64;
         let damage = painter.paint(&state, &house::Film, now);
         let after = painter.surface().pixels();
-        for (at, (before, after)) in before.iter().zip(after).enumerate() {
-            let point = Point::new((at % 640) as i32, (at / 640) as i32);
+        for (at, (before, after)) in (0..).zip(before.iter().zip(after)) {
+            let point = Point::new(at % 640, at / 640);
             let told = damage.iter().any(|area| area.contains(point));
             assert!(told || before == after, "step {step}: {point:?} changed silently at {:?}", state.place);
         }
