@@ -102,7 +102,7 @@ impl Steps<'_> {
 
     /// The path that the management VM will be built by.
     pub fn hard_float(&self) -> Result<String> {
-        Builder::new(self.workspace, self.toolbox).library("ui", Target::Vm).map(|()| String::new())
+        Builder::new(self.workspace, self.toolbox).library("ui", "tv", Target::Vm).map(|()| String::new())
     }
 
     fn cargo(&self) -> Command {
