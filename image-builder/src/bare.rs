@@ -108,13 +108,16 @@ impl<'a> Builder<'a> {
         Ok(folder.join(format!("{name}{}", target.suffix())))
     }
 
-    /// Builds a library, to see that it can be built.
+    /// Builds a library with a feature, to see that it can be built.
     ///
     /// # Errors
     /// When it cannot. The compiler's own words have been shown by then.
-    pub fn library(&self, package: &str, target: Target) -> Result<()> {
+    pub fn library(&self, package: &str, feature: &str, target: Target) -> Result<()> {
         let mut command = self.cargo("build", package, target)?;
-        watch(command.arg("--lib"), &format!("building {package} for {}", target.name()))
+        watch(
+            command.args(["--lib", "--features", feature]),
+            &format!("building {package} for {}", target.name()),
+        )
     }
 
     /// Runs clippy on a program with warnings denied.

@@ -115,7 +115,7 @@ impl Steps<'_> {
 
     /// The path that the management VM will be built by.
     pub fn hard_float(&self) -> Result<String> {
-        Builder::new(self.workspace, self.toolbox).library("ui", Target::Vm).map(|()| String::new())
+        Builder::new(self.workspace, self.toolbox).library("ui", "tv", Target::Vm).map(|()| String::new())
     }
 
     fn cargo(&self) -> Command {
@@ -140,12 +140,15 @@ fn every(programs: &[Program], check: impl Fn(Program) -> Result<()>) -> Result<
     Ok(())
 }
 
+/// The television interface is a feature, because the doors and hv do without.
+const TELEVISION: &str = "--features=ui/tv";
+
 /// Which packages: all on the processor they are for, else those that run anywhere.
 fn host_packages() -> Vec<&'static str> {
     if env::consts::ARCH == "x86_64" {
-        return vec!["--workspace"];
+        return vec!["--workspace", TELEVISION];
     }
-    PORTABLE.iter().flat_map(|package| ["--package", package]).collect()
+    PORTABLE.iter().flat_map(|package| ["--package", package]).chain([TELEVISION]).collect()
 }
 
 /// Runs a program whose output matters only if it fails.
