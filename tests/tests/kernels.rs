@@ -88,7 +88,8 @@ fn ends() -> Result<()> {
         ] {
             let reasons: Vec<_> =
                 ends(vm).map(|event| event.field("reason").unwrap_or_default().to_owned()).collect();
-            ensure!(reasons.len() == count && reasons.iter().all(|one| one == reason), "{vm}: {reasons:?}");
+            let as_it_should = reasons.len() == count && reasons.iter().all(|one| one == reason);
+            ensure!(as_it_should, "{vm}: {reasons:?}\n{}", history(log, vm));
         }
         for (vm, words) in [("greedy", "16"), ("damaged", "not an ELF file")] {
             let refused = log.events().into_iter().find(|event| is_of(event, "vm.refused", vm));
@@ -98,6 +99,12 @@ fn ends() -> Result<()> {
         backs_off(log, "resets")?;
         backs_off(log, "faults")
     })
+}
+
+/// All that the log says of an appliance.
+fn history(log: &BoxLog, vm: &str) -> String {
+    let events = log.events().into_iter().filter(|event| event.field("vm").is_ok_and(|of| of == vm));
+    events.map(|event| format!("{event}\n")).collect()
 }
 
 /// Waits until an appliance has been given up.

@@ -61,7 +61,9 @@ fn rsdt(entries: [u64; 3]) -> Sdt {
     const HEADER: u32 = 36;
     let mut rsdt = Sdt::new(*b"RSDT", HEADER, 1, OEM, OEM_TABLE, REVISION);
     // All tables are below 1 MiB.
-    entries.into_iter().for_each(|entry| rsdt.append(entry as u32));
+    for entry in entries {
+        rsdt.append(entry as u32);
+    }
     rsdt
 }
 
