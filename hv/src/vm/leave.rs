@@ -21,18 +21,9 @@ pub const NOTHING_CLEARED: u64 = u64::MAX;
 /// # Errors
 /// It runs, or is not there.
 pub fn leave(machine: &Machine, place: &'static Place) -> Result<u64, Status> {
-<<<<<<< HEAD
     place.step(Step::Destroy)?;
     // A core that has not left its last turn yet: there is still all of it to do.
     let Some(mut home) = place.vm.try_write() else { return Ok(1) };
-=======
-    let before = place.step(Step::Destroy)?;
-    let Some(mut home) = place.vm.try_write() else {
-        // A core has not left its last turn yet: there is still all of it to do, from the beginning.
-        place.set_state(before);
-        return Ok(1);
-    };
->>>>>>> acdf46d6de1c3f66c867091ba250245f29152412
     let vm = home.as_deref().ok_or(Status::NO_SUCH_THING)?;
     let manager = place::management();
     let manager = manager.as_deref().and_then(Option::as_deref).ok_or(Status::NO_SUCH_THING)?;
