@@ -27,6 +27,11 @@ const KINDS: &[Kind] = &[
     Kind { name: "eoi", aim: None, kvm: Some(3815), xen: None },
     Kind { name: "self-ipi", aim: None, kvm: Some(10_399), xen: None },
     Kind { name: "tsc-deadline", aim: Some(2500), kvm: Some(9116), xen: None },
+    Kind { name: "doorbell", aim: Some(800), kvm: Some(4226), xen: None },
+    Kind { name: "doorbell-port", aim: Some(800), kvm: Some(1786), xen: None },
+    Kind { name: "doorbell-woken", aim: None, kvm: None, xen: None },
+    Kind { name: "io-request", aim: Some(3000), kvm: Some(5508), xen: None },
+    Kind { name: "hlt-wake", aim: None, kvm: Some(13_718), xen: None },
 ];
 
 /// Measures twice and prints the table. What is aimed at is told, not enforced.

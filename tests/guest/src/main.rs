@@ -69,7 +69,7 @@ unsafe extern "C" fn guest_entry(handover: *const [u64; 10]) -> ! {
             }
         }
     }
-    bench::run();
+    bench::run(&handover);
     log(format_args!("guest.end passed={passed} failed={failed}"));
     halt()
 }

@@ -37,6 +37,8 @@ mod vm_events;
 mod vm_share;
 mod x2apic;
 
+pub use vm_events::serve;
+
 use crate::traps::arrived;
 use crate::{Handover, smp as cpus};
 use x86_64::instructions::interrupts;

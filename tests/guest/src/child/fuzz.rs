@@ -106,7 +106,6 @@ impl Attempt {
                 self.shape(random);
                 self.len = 15;
             }
-            let ends_qemu = |bytes: &[u8]| bytes[0] == 0x0f && bytes[1] == 0x22 && bytes[2] & 0b11_1000 == 0;
             if !self.code.windows(3).any(ends_qemu) {
                 return;
             }

@@ -264,31 +264,40 @@ pub fn ask(room: &'static Room) {
     room.set(LATEST, (tsc() - start) / rounds.max(1));
 }
 
-/// Sends its other CPU an interrupt and waits for it, as often as `ROUNDS` says; [`LATEST`]: TSC ticks.
-pub fn interrupt_another(room: &'static Room) {
+/// Has its other CPU and itself wake each other from `HLT`, as often as `ROUNDS` says; [`LATEST`]: TSC
+/// ticks for one of them to wake the other.
+pub fn wake_another(room: &'static Room) {
     let handover = room.handover();
     if smp::start(&handover, 1).is_err() {
         room.set(WRONG, 1);
         return;
     }
-    smp::ask(1, |_| {
-        interrupts::enable();
-        while arrived(0x41) == 0 {
-            core::hint::spin_loop();
+    // Each answers in its handler, so that nobody misses what comes before it sleeps.
+    let hook: Hook = |vector| {
+        if vector == 0x40 {
+            apic::send(0, icr::ASSERT | 0x41);
         }
-        interrupts::disable();
-    });
+        false
+    };
     let rounds = room.get(ROUNDS).max(1);
-    let start = tsc();
-    for _ in 0..rounds {
-        let before = arrived(0x40);
-        apic::send(1, icr::ASSERT | 0x40);
-        while arrived(0x40) == before {
-            core::hint::spin_loop();
+    with_hook(hook, || {
+        smp::ask(1, |_| {
+            while arrived(0x42) == 0 {
+                interrupts::enable_and_hlt();
+                interrupts::disable();
+            }
+        });
+        let start = tsc();
+        for round in 0..rounds {
+            apic::send(1, icr::ASSERT | 0x40);
+            while u64::from(arrived(0x41)) <= round {
+                interrupts::enable_and_hlt();
+                interrupts::disable();
+            }
         }
-    }
-    room.set(LATEST, (tsc() - start) / rounds);
-    apic::send(1, icr::ASSERT | 0x41);
+        room.set(LATEST, (tsc() - start) / (2 * rounds));
+        apic::send(1, icr::ASSERT | 0x42);
+    });
     if !smp::finished(1) {
         room.set(WRONG, 2);
     }
