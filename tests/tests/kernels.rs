@@ -104,7 +104,7 @@ fn ends() -> Result<()> {
 /// All that the log says of an appliance.
 fn history(log: &BoxLog, vm: &str) -> String {
     let events = log.events().into_iter().filter(|event| event.field("vm").is_ok_and(|of| of == vm));
-    events.map(|event| format!("{event}\n")).collect()
+    events.map(|event| event.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until an appliance has been given up.

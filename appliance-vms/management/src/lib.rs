@@ -15,6 +15,7 @@ pub mod block;
 pub mod bus;
 pub mod drivers;
 pub mod executor;
+pub mod firmware;
 pub mod interrupts;
 pub mod loader;
 pub mod log;

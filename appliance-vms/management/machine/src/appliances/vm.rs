@@ -17,6 +17,7 @@ use hv_abi::log::Hex;
 use hv_abi::manifest::{self, ANY_CORE, MAX_VCPUS, StartState, VmManifest};
 use management::acpi;
 use management::executor::Event;
+use management::firmware;
 use management::loader::{self, LoadError, Program, Source};
 use management::models::Request;
 use management::platform::Ram;
@@ -221,6 +222,7 @@ async fn load(
     vcpus: usize,
 ) -> Result<StartState, Fault> {
     acpi::install(memory, ram, vcpus as u8)
+        .and_then(|()| firmware::install(memory))
         .map_err(|_| Fault::Always("it has too little RAM for its tables".into()))?;
     let kernel = house.storage.file(&appliance.kernel.image);
     let initrd = appliance.kernel.initrd.as_ref().map(|blob| house.storage.file(blob));
