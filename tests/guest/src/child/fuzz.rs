@@ -3,10 +3,11 @@
 //! step's number alone, so a run that ended can be gone on with, and one that broke something repeated.
 //!
 //! A step may well end the VM, or leave it spinning or asleep for good; the micro-guest starts it again
-//! behind that step. Three things are not done, because QEMU 7.2 does not survive them (`DECISIONS.md`,
+//! behind that step. Four things are not done, because QEMU 7.2 does not survive them (`DECISIONS.md`,
 //! 11 and 12): `MOV CR0`, with which it leaves paging in the middle of 64-bit code, and would then run its
-//! host without; `MOV CR8`, which aborts it when a virtual interrupt waits; and `MOV` to a debug register,
-//! because it aborts when an interrupt's delivery writes where a data breakpoint is.
+//! host without; `MOV CR8`, which aborts it when a virtual interrupt waits; `MOV` to a debug register,
+//! because it aborts when an interrupt's delivery writes where a data breakpoint is; and `LTR`, which it
+//! lets have no task segment, and aborts when the next interrupt looks for a stack there.
 
 use super::Room;
 use super::jobs::{BELL, BELL_PORT, COUNT};
@@ -293,10 +294,10 @@ impl Attempt {
     }
 }
 
-/// Whether these three bytes are `MOV` to CR0, CR8 or a debug register.
+/// Whether these three bytes are `MOV` to CR0, CR8 or a debug register, or `LTR`.
 fn ends_qemu(bytes: &[u8]) -> bool {
-    let control = bytes[1] == 0x22 && bytes[2] & 0b11_1000 == 0;
-    bytes[0] == 0x0f && (control || bytes[1] == 0x23)
+    let register = bytes[2] >> 3 & 7;
+    bytes[0] == 0x0f && matches!((bytes[1], register), (0x22, 0) | (0x23, _) | (0x00, 3))
 }
 
 /// Bytes that may be run, or zero.
