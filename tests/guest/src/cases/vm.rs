@@ -24,10 +24,12 @@ pub const MANY: &[Named] = &[
     ("vm/start-states", start_states),
 ];
 
+/// Makes a manifest wrong.
+type Spoil = fn(&mut VmManifest);
+
 /// What no VM can be cut from; each with what is wrong.
 fn refused(handover: &Handover) -> Outcome {
     let good = || Plan::new(handover, "refused").manifest(handover, 0);
-    type Spoil = fn(&mut VmManifest);
     let argument: [(Spoil, &str); 13] = [
         (|manifest| manifest.version = 9, "another version is taken"),
         (|manifest| manifest.vcpus = 0, "no vCPUs are taken"),

@@ -14,12 +14,13 @@ impl Processor {
     }
 
     /// Eight random bytes.
+    #[allow(clippy::unused_self, reason = "who has one has seen that the instruction is there")]
     pub fn word(&self) -> u64 {
         loop {
             let (value, there): (u64, u8);
             // SAFETY: the processor has the instruction.
             unsafe {
-                asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) there, options(nomem, nostack))
+                asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) there, options(nomem, nostack));
             };
             if there == 1 {
                 return value;

@@ -91,7 +91,7 @@ impl Charge {
         let vm = &self.appliance.name;
         match event {
             Event::Ended(End::PowerOff) => {
-                event!(Info, "vm.exit", vm = vm, reason = "it switched itself off")
+                event!(Info, "vm.exit", vm = vm, reason = "it switched itself off");
             }
             Event::Ended(End::Reset) => event!(Info, "vm.exit", vm = vm, reason = "it restarted itself"),
             Event::Ended(End::Exit(status)) => {

@@ -24,6 +24,9 @@ const OWN: &str = "hearth";
 /// A VM's network card.
 pub type Card = Shared<VirtioFunction<Net>>;
 
+/// A physical port on the switch.
+type Cable = (PortId, Rc<RefCell<Box<dyn Nic>>>);
+
 /// A VM on the switch.
 struct Tenant {
     port: PortId,
@@ -37,7 +40,7 @@ pub struct Network {
     handle: Handle,
     switch: RefCell<Switch>,
     snoop: RefCell<Snoop>,
-    cables: RefCell<Vec<(PortId, Rc<RefCell<Box<dyn Nic>>>)>>,
+    cables: RefCell<Vec<Cable>>,
     own: Option<(PortId, RefCell<Stack>)>,
     /// Frames came for the own stack.
     for_us: Signal,

@@ -82,7 +82,7 @@ impl core::fmt::Display for TooMany {
 
 impl Pc {
     /// An empty one for a VM that has been cut, and the guest as devices see it.
-    pub fn new(house: &House, (vm, name): (u64, &str), ram: GuestRam, devices: &Devices) -> (Self, Guest) {
+    pub fn new(house: &House, (vm, name): (u64, &str), ram: GuestRam, devices: Devices) -> (Self, Guest) {
         let wires: Rc<dyn Interrupts> = Rc::new(Wires { vm });
         let pc = Self {
             vm,
@@ -107,7 +107,7 @@ impl Pc {
     pub fn equip(
         &mut self,
         guest: &Guest,
-        devices: &Devices,
+        devices: Devices,
         disks: Vec<Rc<dyn BlockDevice>>,
         vcpus: u16,
     ) -> Result<(), TooMany> {

@@ -136,7 +136,7 @@ impl Source for SystemFile {
             self.0.read_at(offset, into).await.map_err(|error| match error {
                 DiskError::Disk(error) => error,
                 // Without memory for it the disk can't be asked.
-                _ => BlockError::Device,
+                DiskError::NoMemory => BlockError::Device,
             })
         })
     }

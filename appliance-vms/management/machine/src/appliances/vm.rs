@@ -57,7 +57,7 @@ pub struct Vm {
     page: Dma,
 }
 
-fn now(what: impl ToString) -> Fault {
+fn now(what: &impl ToString) -> Fault {
     Fault::Now(what.to_string())
 }
 
@@ -69,10 +69,10 @@ impl Vm {
     pub async fn create(house: &House, appliance: &Appliance) -> Result<Rc<Self>, Fault> {
         let ram = Ram::new(appliance.memory).map_err(|error| Fault::Always(error.to_string()))?;
         let vcpus = usize::from(appliance.cpus).min(house.cpus as usize).clamp(1, MAX_VCPUS);
-        let disks = house.storage.disks(appliance).await.map_err(now)?;
+        let disks = house.storage.disks(appliance).await.map_err(|error| now(&error))?;
         let events = house.handle.event().zip(house.handle.event());
-        let (requests, ended) = events.ok_or_else(|| now("there are too many events"))?;
-        let page = Dma::new(4096).ok_or_else(|| now("the management VM has no memory left"))?;
+        let (requests, ended) = events.ok_or_else(|| now(&"there are too many events"))?;
+        let page = Dma::new(4096).ok_or_else(|| now(&"the management VM has no memory left"))?;
         let manifest = describe(appliance, ram, vcpus, (&requests, &ended), page.range(0, 4096).address);
         let number = hypercall::create(&manifest).map_err(|refused| refusal(&refused))?;
         let pieces = ram.pieces().map(|piece| (piece.base, piece.len));
@@ -80,16 +80,16 @@ impl Vm {
             Ok(windows) => windows,
             Err(refused) => {
                 destroy(house, number).await;
-                return Err(now(refused));
+                return Err(now(&refused));
             }
         };
-        let (pc, guest) = Pc::new(house, (number, &appliance.name), windows, &appliance.devices);
+        let (pc, guest) = Pc::new(house, (number, &appliance.name), windows, appliance.devices);
         let state = StartState::new_zeroed();
         let mut vm = Self { number, vcpus, state, pc: RefCell::new(pc), requests, ended, page };
-        let equipped = vm.pc.get_mut().equip(&guest, &appliance.devices, disks, vcpus as u16);
+        let equipped = vm.pc.get_mut().equip(&guest, appliance.devices, disks, vcpus as u16);
         let loaded = match equipped {
             Ok(()) => load(house, appliance, &*guest.memory, ram, vcpus).await,
-            Err(why) => Err(now(why)),
+            Err(why) => Err(now(&why)),
         };
         match loaded {
             Ok(state) => {
@@ -209,7 +209,7 @@ fn describe(
 fn refusal(refused: &Refused) -> Fault {
     match refused.status {
         Status::BAD_ARGUMENT => Fault::Always(refused.to_string()),
-        _ => now(refused),
+        _ => now(&refused),
     }
 }
 
@@ -231,7 +231,7 @@ async fn load(
         match file.is_genuine().await {
             Ok(true) => {}
             Ok(false) => return Err(Fault::Always(format!("its {what} is not the one that was installed"))),
-            Err(error) => return Err(now(format!("its {what} can't be read: {error}"))),
+            Err(error) => return Err(now(&format!("its {what} can't be read: {error}"))),
         }
     }
     let program = Program {
@@ -242,7 +242,7 @@ async fn load(
     };
     let state = loader::load(&program, &loader::Guest { memory, ram, rsdp: acpi::ROOT }).await;
     let state = state.map_err(|error| match error {
-        LoadError::Unreadable { .. } => now(error),
+        LoadError::Unreadable { .. } => now(&error),
         error => Fault::Always(error.to_string()),
     })?;
     event!(
