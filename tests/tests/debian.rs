@@ -42,7 +42,9 @@ fn main() -> ExitCode {
     tests.add_if_possible("debian/bare", missing.clone(), || bare_complaints().map(drop));
     tests.add_if_possible("debian/again", missing.clone(), same_bytes);
     tests.add_if_possible("debian/hearth/life", missing.clone(), life);
-    tests.add_if_possible("debian/hearth/three", missing, three);
+    // Long, and busy: only when the bench asks for it.
+    let unasked = env::var_os(SOAK).is_none().then(|| "type `cargo hearth bench soak`".to_owned());
+    tests.add_if_wanted("debian/hearth/three", missing.or(unasked), three);
     tests.run()
 }
 
