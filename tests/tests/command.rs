@@ -203,7 +203,10 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_file() {
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
+        } else if kind.is_file() {
             fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
         } else if entry.file_name() != "target" && entry.file_name() != ".git" {
             copy_sources(&source, &target)?;
