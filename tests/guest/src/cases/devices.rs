@@ -37,8 +37,9 @@ fn find(ids: [u16; 2]) -> Option<DeviceInfo> {
     (0..64).map_while(info).find(|device| device.ids == ids)
 }
 
-fn read(device: &DeviceInfo, offset: u8, bytes: u64) -> i64 {
-    call(Call::DEV_READ, [device.address.into(), offset.into(), bytes, 0])
+/// What is there; all ones where reading is refused.
+fn read(device: &DeviceInfo, offset: u8, bytes: u64) -> u32 {
+    u32::try_from(call(Call::DEV_READ, [device.address.into(), offset.into(), bytes, 0])).unwrap_or(u32::MAX)
 }
 
 fn write(device: &DeviceInfo, offset: u8, bytes: u64, value: u32) -> i64 {
@@ -71,11 +72,11 @@ fn set(address: u64, value: u32) {
 fn list(handover: &Handover) -> Outcome {
     let mut count = 0;
     while let Some(device) = info(count) {
-        let [vendor, id] = device.ids.map(i64::from);
+        let [vendor, id] = device.ids.map(u32::from);
         check(read(&device, register::ID, 4) == id << 16 | vendor, "a device is another")?;
         for (bar, range) in (0_u8..).zip(device.bars).filter(|(_, range)| !range.is_empty()) {
             let low = read(&device, register::BAR0 + 4 * bar, 4);
-            check(low & !0xf == (range.base & 0xffff_fff0).cast_signed(), "a BAR is somewhere else")?;
+            check(low & !0xf == range.base as u32 & !0xf, "a BAR is somewhere else")?;
         }
         count += 1;
     }
@@ -89,16 +90,16 @@ fn list(handover: &Handover) -> Outcome {
 
 /// The owner's bits change; base addresses and all that is about messages do not.
 fn configuration(_: &Handover) -> Outcome {
-    let owners = i64::from(command::MASTER | command::NO_LINE);
+    let owners = command::MASTER | command::NO_LINE;
     for device in (0..64).map_while(info) {
         let before = read(&device, register::COMMAND, 2);
-        check(write(&device, register::COMMAND, 2, (before ^ owners) as u32) == 0, "a command is refused")?;
+        check(write(&device, register::COMMAND, 2, before ^ owners) == 0, "a command is refused")?;
         check((read(&device, register::COMMAND, 2) ^ before) & owners != 0, "a command has no effect")?;
-        write(&device, register::COMMAND, 2, before as u32);
+        write(&device, register::COMMAND, 2, before);
         let kept = |from: u8, words: u8| {
             (from..from + 4 * words).step_by(4).all(|offset| {
                 let before = read(&device, offset, 4);
-                write(&device, offset, 4, !(before as u32));
+                write(&device, offset, 4, !before);
                 read(&device, offset, 4) == before
             })
         };
@@ -108,8 +109,7 @@ fn configuration(_: &Handover) -> Outcome {
             let head = read(&device, next, 4);
             let words = match (next, head as u8) {
                 (0, _) => break,
-                (_, 0x05) => 3,
-                (_, 0x11) => 3,
+                (_, 0x05 | 0x11) => 3,
                 _ => 0,
             };
             check(kept(next, words), "what is about messages changes")?;

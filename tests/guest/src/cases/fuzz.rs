@@ -52,7 +52,7 @@ impl Neighbour {
     }
 
     /// It ticks still, on time, and has only what it had.
-    fn is_well(self, beside: &str) -> Outcome {
+    fn must_be_well(self, beside: &str) -> Outcome {
         let child = self.0;
         check(super::vm::counts(&child), "the neighbour's clock stands still")?;
         check(child.room().get(jobs::WRONG) == 0, "an alarm comes early, or HLT ends without it")?;
@@ -85,7 +85,7 @@ fn guest(handover: &Handover) -> Outcome {
     child.destroy()?;
     log(format_args!("measure fuzz-steps {steps}"));
     log(format_args!("measure fuzz-lives {lives}"));
-    neighbour.is_well("anything")
+    neighbour.must_be_well("anything")
 }
 
 /// Wherever its CPUs are led, they find a few bytes of anything, and then sleep.
@@ -135,7 +135,7 @@ fn calls(handover: &Handover) -> Outcome {
         }
         let answer = call(number, arguments(handover, number, vm, &mut random));
         if number == Call::VM_CREATE && answer > 0 {
-            remove(answer as u64);
+            remove(answer.cast_unsigned());
         }
         if number == Call::VM_DESTROY && vm == prey && answer >= 0 {
             remove(prey);
@@ -144,7 +144,7 @@ fn calls(handover: &Handover) -> Outcome {
     }
     remove(prey);
     check(call(Call::HELLO, [0; 4]) == VERSION.cast_signed(), "hv does not answer")?;
-    neighbour.is_well("calls")
+    neighbour.must_be_well("calls")
 }
 
 /// A VM to do things to; 0: it could not be cut.
@@ -152,7 +152,7 @@ fn make(handover: &Handover, random: &mut Random) -> u64 {
     let manifest = Plan::new(handover, "prey").manifest(handover, 2);
     let at = scratch(handover);
     window::put(at, manifest.as_bytes());
-    let vm = call(Call::VM_CREATE, [at, 0, 0, 0]).max(0) as u64;
+    let vm = call(Call::VM_CREATE, [at, 0, 0, 0]).max(0).cast_unsigned();
     put_state(at, random);
     call(Call::VM_START, [vm, at, 0, 0]);
     vm
@@ -188,7 +188,6 @@ fn arguments(handover: &Handover, call: Call, vm: u64, random: &mut Random) -> [
     let mut any = || random.next() >> random.below(64);
     let (second, third, fourth) = (any(), any(), any());
     match call {
-        Call::LOG_WRITE => [wrong, second, third, fourth],
         Call::VM_CREATE => {
             let mut manifest = Plan::new(handover, "any").manifest(handover, 3);
             for _ in 0..random.below(3) {
@@ -205,8 +204,7 @@ fn arguments(handover: &Handover, call: Call, vm: u64, random: &mut Random) -> [
         }
         Call::VM_STATUS | Call::DEV_INFO => [vm, address, third, fourth],
         Call::VM_CLASS => [vm, random.below(4), third, fourth],
-        Call::MEM_WINDOW => [vm, second, third, fourth],
-        Call::IO_EVENTS => [wrong, second, third, fourth],
+        Call::LOG_WRITE | Call::IO_EVENTS => [wrong, second, third, fourth],
         Call::IO_MSI => [vm, 0xfee0_0000 | second & 0xf_ffff, third, fourth],
         Call::IO_PIN => [vm, random.below(32), random.below(2), fourth],
         Call::IO_DOORBELL => [vm, second, random.below(8), random.below(1100)],

@@ -26,8 +26,8 @@ pub const MANY: &[Named] = &[
 
 /// What no VM can be cut from; each with what is wrong.
 fn refused(handover: &Handover) -> Outcome {
-    let good = || Plan::new(handover, "refused").manifest(handover, 0);
     type Spoil = fn(&mut VmManifest);
+    let good = || Plan::new(handover, "refused").manifest(handover, 0);
     let argument: [(Spoil, &str); 13] = [
         (|manifest| manifest.version = 9, "another version is taken"),
         (|manifest| manifest.vcpus = 0, "no vCPUs are taken"),

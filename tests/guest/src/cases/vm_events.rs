@@ -133,7 +133,7 @@ fn doorbells(handover: &Handover) -> Outcome {
         check(child.room().get(jobs::COUNT) == 10, "who rings is held up")?;
         check(manager::take(handover, event), "a doorbell is not heard")?;
         check(!manager::take(handover, event), "a doorbell rings by itself")?;
-        check(!manager::is_set(handover, EVENT ^ EVENT + 1 ^ event), "another doorbell rings")?;
+        check(!manager::is_set(handover, EVENT ^ (EVENT + 1) ^ event), "another doorbell rings")?;
         child.step(Call::VM_STOP);
     }
     check(bell(jobs::BELL, NO_EVENT) == 0, "a doorbell can't be taken away")?;

@@ -133,7 +133,7 @@ impl Attempt {
             _ => self.put(&[0x0f, pick(random, &PRIVILEGED)]),
         }
         // An operand in memory, by a register that is set; or any.
-        let by_register = random.below(3) as u8 % 2 * 0x40 | (random.next() as u8 & 0o70);
+        let by_register = (random.below(3) as u8 % 2 * 0x40) | (random.next() as u8 & 0o70);
         let any = random.next() as u8;
         let operand = if random.below(2) == 0 { by_register | pick(random, &[0, 1, 6, 7]) } else { any };
         self.put(&[operand]);
@@ -291,7 +291,7 @@ impl Attempt {
         window::put(page + at, &self.code[..self.len.min(room)]);
         let trip = if self.user { Trip::to_user } else { Trip::to_kernel };
         let Self { rax, rcx, rsi, rdi, flags, .. } = *self;
-        Trip { rax, rcx, rsi, rdi, flags, ..trip(page + at, stack) }.go();
+        Trip { flags, rax, rcx, rsi, rdi, ..trip(page + at, stack) }.go();
     }
 }
 

@@ -217,7 +217,9 @@ pub fn devices(room: &'static Room) {
         // Strings: each element is a request of its own.
         let (mut bytes, count) = ([0_u32; 5], 5_u64);
         asm!("rep insd", inout("rcx") count => _, inout("rdi") bytes.as_mut_ptr() => _, in("dx") port);
-        bytes.iter().for_each(|&value| expect(port.into(), value.into(), 4));
+        for value in bytes {
+            expect(port.into(), value.into(), 4);
+        }
         let (from, to) = (at(0x40), bytes.as_mut_ptr());
         asm!("rep movsd", inout("rcx") 5_u64 => _, inout("rsi") from => _, inout("rdi") to => _);
         for (number, value) in (0_u64..).zip(bytes) {

@@ -118,11 +118,11 @@ impl Child {
         let _ = [io_event(slot), end_event(slot)].map(|event| manager::take(handover, event));
         let vm = create(&manifest);
         status(vm, "a VM can't be cut")?;
-        let vm = vm as u64;
+        let vm = vm.cast_unsigned();
         let window = call(Call::MEM_WINDOW, [vm, 0, RAM, 0]);
         status(window, "a VM's RAM can't be seen")?;
         let io_page = if plan.devices { io_page(handover, slot) } else { 0 };
-        Ok(Self { vm, window: window as u64, io_page, slot })
+        Ok(Self { vm, window: window.cast_unsigned(), io_page, slot })
     }
 
     /// The page that it sees too.
