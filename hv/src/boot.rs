@@ -28,6 +28,18 @@ use x86_64::instructions::port::Port;
 /// is said to have that much has a little less once its firmware took its share.
 const LEAST_MEMORY: u64 = 112 << 20;
 
+/// A computer with too little memory is refused.
+fn refuse_little_memory(boot: &BootInfo) {
+    let ram = ram_bytes(boot);
+    if ram < LEAST_MEMORY {
+        let what = sentence(format_args!(
+            "Hearth needs 128 MiB of memory, and this computer has {} MiB for it.",
+            ram >> 20
+        ));
+        refuse(boot.door, &what, "Give the machine more memory.");
+    }
+}
+
 /// Runs on the door's page tables and stack.
 pub fn take_over(boot: &BootInfo) -> ! {
     // SAFETY: hv is alone on the machine.
@@ -61,14 +73,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
     // SAFETY: `permission` reads the registers of a vendor only where CPUID names that vendor.
     let permission = virtualization::permission(&features, |number| unsafe { cpu::read_msr(number) })
         .unwrap_or_else(|why| refuse_machine(boot.door, &why));
-    let ram = ram_bytes(boot);
-    if ram < LEAST_MEMORY {
-        let what = sentence(format_args!(
-            "Hearth needs 128 MiB of memory, and this computer has {} MiB for it.",
-            ram >> 20
-        ));
-        refuse(boot.door, &what, "Give the machine more memory.");
-    }
+    refuse_little_memory(boot);
     let platform = platform.unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't find this computer's processors: {fault}."));
         refuse(boot.door, &what, "Hearth needs firmware with ACPI tables.");

@@ -25,6 +25,10 @@ const TIMES: &[(&str, RangeInclusive<u64>)] = &[
     ("late-beside-faults", 0..=10_000_000),
 ];
 
+/// Devices that the cases look for, and how often each of them interrupts.
+const DEVICES: [&str; 4] = ["-device", "edu", "-device", "e1000e"];
+const MESSAGES: &[(&str, RangeInclusive<u64>)] = &[("edu-messages", 3..=3), ("e1000e-messages", 3..=3)];
+
 /// And beside somebody who does anything at all.
 const BESIDE_ANYTHING: &[(&str, RangeInclusive<u64>)] = &[
     ("late-beside-anything", 0..=10_000_000),
@@ -38,7 +42,8 @@ fn main() -> ExitCode {
     let mut tests = Tests::default();
     for (model, name) in [("EPYC,+svm,+npt", "epyc"), ("qemu64,+svm,+npt", "qemu64"), ("max", "max")] {
         for cpus in [1, 2, 4] {
-            let machine = Machine { cpu: model.to_owned(), cpus, ..machine(Accel::Tcg) };
+            let extra = DEVICES.map(str::to_owned).to_vec();
+            let machine = Machine { cpu: model.to_owned(), cpus, extra, ..machine(Accel::Tcg) };
             tests.add(format!("guest/{name}/{cpus}cpu"), move || whole(&machine));
         }
     }
@@ -65,7 +70,7 @@ fn whole(machine: &Machine) -> Result<()> {
     let passed = lines.iter().filter(|line| line.starts_with("case.pass")).count();
     ensure!(passed >= CASES, "only {passed} cases ran");
     ensure!(lines[0] == format!("guest.start cpus={}", machine.cpus), "{}", lines[0]);
-    Ok(())
+    keeps(&lines, MESSAGES)
 }
 
 /// Every case that runs passes. Answers what the micro-guest said.

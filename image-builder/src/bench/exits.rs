@@ -1,5 +1,10 @@
 //! What an exit costs: instructions of hv and the guest's loop together, as the micro-guest reads them
 //! from its time stamp counter while every instruction is one tick.
+//!
+//! What goes between VMs is measured on one core, because with several the translator runs one at a time
+//! and the figures mean nothing. An IPI to a vCPU that runs meanwhile is therefore not among them: the
+//! vCPU's own stands for it. `doorbell` is rung while nobody has taken the last ring; `doorbell-woken` and
+//! `io-request` have the turns of the management VM in them, `hlt-wake` those of a vCPU on the same core.
 
 use super::{PATIENCE, digits};
 use crate::image;

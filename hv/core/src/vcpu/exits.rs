@@ -9,6 +9,7 @@ use crate::policy::cpuid::{Dynamic, LEAF_XSAVE};
 use crate::policy::{GeneralProtection, xcr};
 use crate::vlapic::send_ipi;
 use hv_abi::hypercall::{KVM_SEND_IPI, Status};
+use hv_defs::control::rflags;
 
 /// Lengths of instructions that are intercepted without a prefix in all real code; where the CPU
 /// says where the next instruction is, that is believed instead. APM 2, 15.7.1.
@@ -41,8 +42,14 @@ impl Vcpu {
             Exit::Pause => self.step_over_decoded(cpu, world, Verdict::Yield),
             Exit::Port(port) => self.port(cpu, world, port),
             Exit::Memory(fault) => self.memory(cpu, world, fault, bytes),
-            Exit::HostInterrupt | Exit::HostNmi => Verdict::HostInterrupt,
-            Exit::InterruptWindow => self.window(cpu, world),
+            Exit::HostInterrupt | Exit::HostNmi => {
+                self.halt_behind_sti(cpu, world);
+                Verdict::HostInterrupt
+            }
+            Exit::InterruptWindow => {
+                self.halt_behind_sti(cpu, world);
+                Verdict::Resume
+            }
             Exit::HostInit | Exit::HostSmi => Verdict::Resume,
             Exit::Iret => {
                 self.end_nmi(cpu);
@@ -167,22 +174,26 @@ impl Vcpu {
         self.step_over_decoded(cpu, world, Verdict::Resume)
     }
 
-    /// An interrupt can be delivered. Between `STI` and `HLT` none may be, or the `HLT` would sleep on
-    /// past what it waits for; QEMU 7.2 opens the window there all the same, and reports no shadow. So
-    /// a `HLT` behind a `STI` counts as done: the interrupt is the one that ends it.
+    /// Between `STI` and `HLT` no interrupt may be delivered, or the `HLT` would sleep on past what it waits
+    /// for. QEMU 7.2 forgets the shadow of a `STI` that is the first instruction of a turn, so it opens the
+    /// window there, and what comes to the host there says nothing of a shadow either. So a `HLT` behind a
+    /// `STI` counts as done: an interrupt is the one that ends it.
     #[inline(never)]
-    fn window<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) -> Verdict {
+    fn halt_behind_sti<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &W) {
         const STI_HLT: [u8; 2] = [0xfb, 0xf4];
+        if self.event.is_some() || cpu.get(Register::Rflags) & rflags::IF == 0 || privilege(cpu) != 0 {
+            return;
+        }
         let rip = cpu.get(Register::Rip);
         cpu.set(Register::Rip, rip.wrapping_sub(1));
         let before = fetch(cpu, world);
         cpu.set(Register::Rip, rip);
-        if before.is_ok_and(|(bytes, _)| bytes.as_slice().starts_with(&STI_HLT))
-            && let Some(trap) = advance(cpu, length::HLT)
-        {
-            self.raise(trap);
+        if before.is_ok_and(|(bytes, _)| bytes.as_slice().starts_with(&STI_HLT)) {
+            self.activity = Activity::Halted;
+            if let Some(trap) = advance(cpu, length::HLT) {
+                self.raise(trap);
+            }
         }
-        Verdict::Resume
     }
 
     /// Intercepted only on a CPU that has more than the guest is shown.

@@ -247,6 +247,24 @@ fn a_window_between_sti_and_hlt_ends_the_hlt() {
 }
 
 #[test]
+fn what_comes_to_the_host_between_sti_and_hlt_does_not_come_before_the_hlt() {
+    let mut here = Box::new();
+    here.let_interrupts_through();
+    here.world.memory.put(0x8000, &[0xfb, 0xf4, 0x90]);
+    here.cpu.set(Register::Rip, 0x8001);
+    assert_eq!(here.exit(Exit::HostInterrupt), Verdict::HostInterrupt);
+    assert_eq!((here.prepare(), here.rip()), (Readiness::Wait, 0x8002), "it sleeps");
+    here.mailbox.post_interrupt(0x55, Trigger::Edge);
+    assert_eq!(here.prepare(), Readiness::Run);
+    assert_eq!((here.cpu.injected, here.rip()), (Some(Event::Interrupt(0x55)), 0x8002));
+    // With interrupts off there was no `STI`, and a program may not sleep.
+    here.cpu.set(Register::Rip, 0x8001);
+    here.cpu.set(Register::Rflags, 2);
+    here.exit(Exit::HostInterrupt);
+    assert_eq!((here.prepare(), here.rip()), (Readiness::Run, 0x8001));
+}
+
+#[test]
 fn a_halt_with_an_interrupt_waiting_does_not_wait() {
     let mut here = Box::new();
     here.let_interrupts_through();

@@ -246,7 +246,9 @@ fn verdict_is_lawful(exit: Exit, cpu: &FakeCpu, vcpu: &Vcpu, verdict: Verdict) {
         (Exit::Halt, Verdict::Wait) => vcpu.activity == Activity::Halted,
         (Exit::Pause, Verdict::Yield)
         | (Exit::HostInterrupt | Exit::HostNmi, Verdict::HostInterrupt)
-        | (Exit::Control(ControlRegister::Cr4, Access::Write), Verdict::Resume) => true,
+        | (Exit::Control(ControlRegister::Cr4, Access::Write) | Exit::InterruptWindow, Verdict::Resume) => {
+            true
+        }
         (Exit::Shutdown, verdict) => verdict == Verdict::Stop(StopReason::TripleFault),
         (Exit::TaskSwitch, verdict) => verdict == Verdict::Stop(StopReason::TaskSwitch),
         (Exit::Invalid, verdict) => verdict == Verdict::Stop(StopReason::InvalidState),

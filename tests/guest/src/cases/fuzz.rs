@@ -1,5 +1,5 @@
 //! A VM that does anything at all, and calls of the management VM with any arguments: hv goes on, and
-//! a neighbour's clock ticks. `mgmt.fuzz=SEED,STEPS` says which, and how long.
+//! a neighbour's clock ticks. `mgmt.fuzz=SEED,STEPS` says which, and how long; `,FROM` begins in the middle.
 //!
 //! Of the calls, `power.*` are not made; and where hv shall write, only where nothing else is.
 
@@ -17,8 +17,8 @@ use zerocopy::IntoBytes;
 
 pub const MANY: &[Named] = &[("fuzz/guest", guest), ("fuzz/calls", calls)];
 
-/// Where nobody is asked for it: a seed, and some steps.
-const SLICE: (u64, u64) = (1, 600);
+/// Where nobody is asked for it: a seed, some steps, from the first.
+const SLICE: [u64; 3] = [1, 600, 0];
 /// vCPUs of the VM that does anything.
 const VCPUS: u32 = 2;
 /// Milliseconds after which a step that does not end is given up.
@@ -28,14 +28,14 @@ const HALTS: u64 = u64::from_ne_bytes([0xf4; 8]);
 /// Of the neighbour's RAM, what nobody uses.
 const UNUSED: core::ops::Range<u64> = 0x9_0000..0x20_0000;
 
-/// Seed and steps.
-fn task(handover: &Handover) -> Result<(u64, u64), &'static str> {
+/// Seed, steps, and the step to begin with.
+fn task(handover: &Handover) -> Result<[u64; 3], &'static str> {
     let Some(text) = option(handover.options, "mgmt.fuzz=") else { return Ok(SLICE) };
-    let numbers = text.split_once(',').map(|(seed, steps)| (seed.parse(), steps.parse()));
-    match numbers {
-        Some((Ok(seed), Ok(steps))) => Ok((seed, steps)),
-        _ => Err("mgmt.fuzz is not SEED,STEPS"),
+    let mut task = [0; 3];
+    for (place, number) in task.iter_mut().zip(text.split(',')) {
+        *place = number.parse().map_err(|_| "mgmt.fuzz is not SEED,STEPS or SEED,STEPS,FROM")?;
     }
+    Ok(task)
 }
 
 /// A VM whose clock ticks, and that nothing may happen to.
@@ -52,7 +52,7 @@ impl Neighbour {
     }
 
     /// It ticks still, on time, and has only what it had.
-    fn ends_well(self, beside: &str) -> Outcome {
+    fn must_be_well(self, beside: &str) -> Outcome {
         let child = self.0;
         check(super::vm::counts(&child), "the neighbour's clock stands still")?;
         check(child.room().get(jobs::WRONG) == 0, "an alarm comes early, or HLT ends without it")?;
@@ -65,14 +65,14 @@ impl Neighbour {
 }
 
 fn guest(handover: &Handover) -> Outcome {
-    let (seed, steps) = task(handover)?;
+    let [seed, steps, from] = task(handover)?;
     let neighbour = Neighbour::new(handover)?;
     let plan = Plan { vcpus: VCPUS, devices: true, ..Plan::new(handover, "anything") };
     let child = Child::new(handover, 0, &plan)?;
     for bell in [jobs::BELL, u64::from(jobs::BELL_PORT) | PORT] {
         check(call(Call::IO_DOORBELL, [child.vm, bell, 2, 100]) == 0, "a doorbell can't be put")?;
     }
-    let (mut answers, mut at, mut lives) = (Random(seed), 0, 0_u64);
+    let (mut answers, mut at, mut lives) = (Random(seed), from, 0_u64);
     fill(&child, &mut answers);
     while at < steps {
         lives += 1;
@@ -85,7 +85,7 @@ fn guest(handover: &Handover) -> Outcome {
     child.destroy()?;
     log(format_args!("measure fuzz-steps {steps}"));
     log(format_args!("measure fuzz-lives {lives}"));
-    neighbour.ends_well("anything")
+    neighbour.must_be_well("anything")
 }
 
 /// Wherever its CPUs are led, they find a few bytes of anything, and then sleep.
@@ -116,7 +116,7 @@ fn watch(handover: &Handover, child: &Child, (from, end): (u64, u64), random: &m
 }
 
 fn calls(handover: &Handover) -> Outcome {
-    let (seed, steps) = task(handover)?;
+    let [seed, steps, _] = task(handover)?;
     let neighbour = Neighbour::new(handover)?;
     let mut random = Random(!seed);
     let mut prey = 0;
@@ -144,7 +144,7 @@ fn calls(handover: &Handover) -> Outcome {
     }
     remove(prey);
     check(call(Call::HELLO, [0; 4]) == VERSION.cast_signed(), "hv does not answer")?;
-    neighbour.ends_well("calls")
+    neighbour.must_be_well("calls")
 }
 
 /// A VM to do things to; 0: it could not be cut.
@@ -188,7 +188,6 @@ fn arguments(handover: &Handover, call: Call, vm: u64, random: &mut Random) -> [
     let mut any = || random.next() >> random.below(64);
     let (second, third, fourth) = (any(), any(), any());
     match call {
-        Call::LOG_WRITE | Call::IO_EVENTS => [wrong, second, third, fourth],
         Call::VM_CREATE => {
             let mut manifest = Plan::new(handover, "any").manifest(handover, 3);
             for _ in 0..random.below(3) {
@@ -205,6 +204,7 @@ fn arguments(handover: &Handover, call: Call, vm: u64, random: &mut Random) -> [
         }
         Call::VM_STATUS | Call::DEV_INFO => [vm, address, third, fourth],
         Call::VM_CLASS => [vm, random.below(4), third, fourth],
+        Call::LOG_WRITE | Call::IO_EVENTS => [wrong, second, third, fourth],
         Call::IO_MSI => [vm, 0xfee0_0000 | second & 0xf_ffff, third, fourth],
         Call::IO_PIN => [vm, random.below(32), random.below(2), fourth],
         Call::IO_DOORBELL => [vm, second, random.below(8), random.below(1100)],

@@ -15,6 +15,7 @@ pub const ONE: &[Named] = &[
     ("timer/divide", divide),
     ("timer/tsc-deadline", tsc_deadline),
     ("timer/deadline-past", deadline_past),
+    ("timer/deadline-at-hlt", deadline_at_halt),
     ("timer/modes", modes),
 ];
 
@@ -117,6 +118,20 @@ fn tsc_deadline(_: &Handover) -> Outcome {
     interrupts::disable();
     check(arrived(0x51) == before + 1 && now() >= due, "the deadline is missed, or early")?;
     check(provoke!("rdmsr", msr::TSC_DEADLINE, 0).0 == 0, "the deadline stays armed")
+}
+
+/// A deadline at any moment around `STI` and `HLT` ends the `HLT`, whatever comes to the host between the
+/// two. A case that fails does not end: nothing else would wake this CPU.
+fn deadline_at_halt(_: &Handover) -> Outcome {
+    apic::write(Register::LVT_TIMER, lvt_timer::TSC_DEADLINE | 0x51);
+    for ahead in 0..4000 {
+        let before = arrived(0x51);
+        check(super::msr::write(msr::TSC_DEADLINE, now() + ahead), "the deadline can't be written")?;
+        interrupts::enable_and_hlt();
+        interrupts::disable();
+        check(arrived(0x51) == before + 1, "HLT ends without its interrupt, or has it twice")?;
+    }
+    Ok(())
 }
 
 fn deadline_past(_: &Handover) -> Outcome {

@@ -3,11 +3,12 @@
 //! step's number alone, so a run that ended can be gone on with, and one that broke something repeated.
 //!
 //! A step may well end the VM, or leave it spinning or asleep for good; the micro-guest starts it again
-//! behind that step. Four things are not done, because QEMU 7.2 does not survive them (`DECISIONS.md`,
+//! behind that step. Five things are not done, because QEMU 7.2 does not survive them (`DECISIONS.md`,
 //! 11 and 12): `MOV CR0`, with which it leaves paging in the middle of 64-bit code, and would then run its
 //! host without; `MOV CR8`, which aborts it when a virtual interrupt waits; `MOV` to a debug register,
-//! because it aborts when an interrupt's delivery writes where a data breakpoint is; and `LTR`, which it
-//! lets have no task segment, and aborts when the next interrupt looks for a stack there.
+//! because it aborts when an interrupt's delivery writes where a data breakpoint is; `LTR`, which it
+//! lets have no task segment, and aborts when the next interrupt looks for a stack there; and `BTS` and its
+//! like on a register, because its translator aborts over them behind `LOCK`.
 
 use super::Room;
 use super::jobs::{BELL, BELL_PORT, COUNT};
@@ -294,10 +295,13 @@ impl Attempt {
     }
 }
 
-/// Whether these three bytes are `MOV` to CR0, CR8 or a debug register, or `LTR`.
+/// Whether these three bytes are `MOV` to CR0, CR8 or a debug register, `LTR`, or what sets bits of a
+/// register.
 fn ends_qemu(bytes: &[u8]) -> bool {
-    let register = bytes[2] >> 3 & 7;
-    bytes[0] == 0x0f && matches!((bytes[1], register), (0x22, 0) | (0x23, _) | (0x00, 3))
+    let (form, register) = (bytes[2] >> 6, bytes[2] >> 3 & 7);
+    let system = matches!((bytes[1], register), (0x22, 0) | (0x23, _) | (0x00, 3));
+    let bits = matches!((bytes[1], form), (0xab | 0xb3 | 0xba | 0xbb, 3));
+    bytes[0] == 0x0f && (system || bits)
 }
 
 /// Bytes that may be run, or zero.
