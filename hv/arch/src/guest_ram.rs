@@ -3,6 +3,7 @@
 //! The guest writes it at any time, so it is never a reference: bytes are copied in and out, one
 //! volatile access each, and nothing is read twice that must stay the same.
 
+use core::arch::asm;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use hv_abi::boot::DIRECT_MAP;
 use hv_abi::manifest::MAX_PIECES;
@@ -77,6 +78,19 @@ impl GuestRam {
             *byte = unsafe { from.add(at).read_volatile() };
         }
         true
+    }
+
+    /// Eight bytes, aligned or not; `None` where they are not RAM.
+    #[inline]
+    pub fn read_u64(&self, address: u64) -> Option<u64> {
+        let at = self.pointer(address, 8)?;
+        let value;
+        // SAFETY: inside the guest's RAM, as for `read`. One load of the CPU's, because a volatile read has
+        // to be aligned.
+        unsafe {
+            asm!("mov {}, [{}]", out(reg) value, in(reg) at, options(nostack, readonly, preserves_flags))
+        };
+        Some(value)
     }
 
     /// Copies bytes in. Answers whether they are RAM.

@@ -36,6 +36,9 @@ impl GuestMemory for VmWorld<'_> {
     fn read(&self, address: u64, into: &mut [u8]) -> bool {
         self.vm.ram.read(address, into)
     }
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        self.vm.ram.read_u64(address)
+    }
     fn write(&self, address: u64, from: &[u8]) -> bool {
         self.vm.ram.write(address, from)
     }

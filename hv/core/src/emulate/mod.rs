@@ -14,12 +14,14 @@ mod access;
 mod arithmetic;
 mod decode;
 mod execute;
+mod plain;
 mod string;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use decode::{Bytes, ControlMove, Mode, Target, decode_control_move, fetch, length_of, prepare};
+pub use plain::{Other, PlainMove};
 pub use walk::{Intent, PageFault, Paging, error_code};
 
 use crate::cpu::{Event, Gprs, Register, VirtualCpu, exception};
@@ -32,6 +34,11 @@ use iced_x86::Instruction;
 pub trait GuestMemory {
     /// Reads `into.len()` bytes.
     fn read(&self, address: u64, into: &mut [u8]) -> bool;
+    /// Reads eight bytes, aligned or not.
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
+    }
     /// Writes `from`.
     fn write(&self, address: u64, from: &[u8]) -> bool;
     /// Replaces `old` by `new` in one step; false also when something else was there.

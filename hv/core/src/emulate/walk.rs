@@ -243,14 +243,34 @@ const fn frame(value: u64, wide: bool, level: u32) -> u64 {
     }
 }
 
+/// Where the CPU, in long mode, has just fetched from `linear`: a walk that checks nothing, because the CPU
+/// has. `None` where the tables have changed since.
+#[inline]
+pub(super) fn follow(cpu: &impl VirtualCpu, memory: &impl GuestMemory, linear: u64) -> Option<u64> {
+    let levels = if cpu.get(Register::Cr4) & cr4::LA57 != 0 { 5 } else { 4 };
+    let mut table = cpu.get(Register::Cr3) & ADDRESS;
+    for level in (0..levels).rev() {
+        let shift = 12 + 9 * level;
+        let entry = memory.read_u64(table + (linear >> shift & 0x1ff) * 8)?;
+        if entry & PRESENT == 0 {
+            return None;
+        }
+        if level == 0 || level < 3 && entry & LARGE != 0 {
+            let offset = (1 << shift) - 1;
+            return Some(entry & ADDRESS & !offset | linear & offset);
+        }
+        table = entry & ADDRESS;
+    }
+    None
+}
+
 /// An entry; what is not RAM answers as a bus without a device.
 fn read_entry(memory: &impl GuestMemory, address: u64, wide: bool) -> u64 {
-    let mut bytes = [0; 8];
-    let bytes_read = if wide { &mut bytes[..] } else { &mut bytes[..4] };
-    if !memory.read(address, bytes_read) {
-        bytes_read.fill(0xff);
+    if wide {
+        return memory.read_u64(address).unwrap_or(u64::MAX);
     }
-    u64::from_le_bytes(bytes)
+    let mut bytes = [0; 4];
+    if memory.read(address, &mut bytes) { u32::from_le_bytes(bytes).into() } else { u32::MAX.into() }
 }
 
 fn exchange(memory: &impl GuestMemory, step: &Step, new: u64, wide: bool) -> bool {

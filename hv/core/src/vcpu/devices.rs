@@ -3,9 +3,10 @@
 use super::msrs::ApicClient;
 use super::{Activity, Answer, DeviceAccess, Pending, StopReason, Vcpu, Verdict, World};
 use crate::cpu::{Register, VirtualCpu, gpr};
-use crate::emulate::{Cause, Emulation, Machine, Step, advance_to};
+use crate::emulate::{Cause, Emulation, Machine, Other, PlainMove, Step, advance_to};
 use crate::exit::{Access, NestedFault, PortAccess};
 use crate::pm_timer;
+use hv_abi::memory::PAGE_SIZE;
 
 /// Bytes of the xAPIC page.
 const APIC_PAGE: u64 = 0x1000;
@@ -21,16 +22,36 @@ impl Vcpu {
         if port.string {
             return self.emulate(cpu, world, Cause::Port(port), None);
         }
-        if let Some(trap) = advance_to(cpu, port.next_rip) {
+        let other = match port.access {
+            Access::Write => Other::From(gpr::RAX),
+            Access::Read => Other::Into(gpr::RAX),
+        };
+        let access =
+            DeviceAccess { is_port: true, address: u64::from(port.port), size: port.size, write: None };
+        self.transfer(cpu, world, access, other, port.next_rip)
+    }
+
+    /// A device access by an instruction that does nothing else; it ends before `next`.
+    #[inline]
+    fn transfer<C: VirtualCpu, W: World>(
+        &mut self,
+        cpu: &mut C,
+        world: &mut W,
+        access: DeviceAccess,
+        other: Other,
+        next: u64,
+    ) -> Verdict {
+        let size = access.size;
+        if let Some(trap) = advance_to(cpu, next) {
             self.raise(trap);
         }
-        let write = match port.access {
-            Access::Write => Some(self.gprs.0[gpr::RAX] & mask(port.size)),
-            Access::Read => None,
+        let (write, pending) = match other {
+            Other::Into(gpr) => (None, Pending::Read { gpr, size }),
+            Other::From(gpr) => (Some(self.gprs.0[gpr & 0xf] & mask(size)), Pending::Written),
+            Other::Immediate(value) => (Some(value & mask(size)), Pending::Written),
         };
-        let access = DeviceAccess { is_port: true, address: u64::from(port.port), size: port.size, write };
-        self.pending = if write.is_some() { Pending::Out } else { Pending::In(port.size) };
-        match self.device(cpu, world, access) {
+        self.pending = pending;
+        match self.device(cpu, world, DeviceAccess { write, ..access }) {
             Answer::Done(value) => self.finish(cpu, world, value),
             Answer::Later => self.wait_for_answer(),
         }
@@ -49,8 +70,19 @@ impl Vcpu {
         if fault.fetch || fault.in_page_walk || in_delivery {
             // Code or page tables where no RAM is: the bus answers all ones, which is no
             // instruction and no page table that anybody meant. Nor is a stack there; a delivery that
-            // is only tried again would keep the core for ever, before any interrupt.
+            // is only tried again would keep the core for ever, before any interrupt. Where RAM is, the CPU
+            // went by tables that another core was just changing.
+            if world.read_u64(fault.address & !7).is_some() {
+                return Verdict::Resume;
+            }
             return Verdict::Stop(StopReason::NoMemory(fault.address));
+        }
+        let moved = PlainMove::at_rip(cpu, &self.gprs, world, bytes);
+        if let Some(PlainMove { length, size, other, .. }) = moved.filter(|moved| suits(world, &fault, moved))
+        {
+            let access = DeviceAccess { is_port: false, address: fault.address, size, write: None };
+            let next = cpu.get(Register::Rip).wrapping_add(length.into());
+            return self.transfer(cpu, world, access, other, next);
         }
         self.emulate(cpu, world, Cause::Memory, bytes)
     }
@@ -147,9 +179,9 @@ impl Vcpu {
     /// Goes on with what waited, or did not have to.
     fn finish<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W, value: u64) -> Verdict {
         match core::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Nothing | Pending::Out => Verdict::Resume,
-            Pending::In(size) => {
-                self.set_accumulator(size, value);
+            Pending::Nothing | Pending::Written => Verdict::Resume,
+            Pending::Read { gpr, size } => {
+                self.set_low_part(gpr, size, value);
                 Verdict::Resume
             }
             Pending::Instruction(mut emulation) => {
@@ -160,14 +192,24 @@ impl Vcpu {
         }
     }
 
-    /// AL and AX leave the rest of RAX alone, EAX clears the upper half. APM 1, 3.1.2.
-    fn set_accumulator(&mut self, size: u8, value: u64) {
-        let rax = &mut self.gprs.0[gpr::RAX];
-        *rax = match size {
+    /// One byte and two leave the rest of a register alone, four clear the upper half. APM 1, 3.1.2.
+    fn set_low_part(&mut self, gpr: usize, size: u8, value: u64) {
+        let register = &mut self.gprs.0[gpr & 0xf];
+        *register = match size {
             4 => value & mask(4),
-            size => *rax & !mask(size) | value & mask(size),
+            size => *register & !mask(size) | value & mask(size),
         };
     }
+}
+
+/// Whether a move is what faulted, all of it, at an address that is a device's: not one that has reached it
+/// from the page before, nor one for RAM that is there by now, nor beyond what the guest may address.
+fn suits(world: &impl World, fault: &NestedFault, moved: &PlainMove) -> bool {
+    matches!(moved.other, Other::Into(_)) == (fault.access == Access::Read)
+        && (fault.address ^ moved.linear) % PAGE_SIZE == 0
+        && fault.address.is_multiple_of(moved.size.into())
+        && fault.address >> world.address_bits() == 0
+        && world.read_u64(fault.address & !7).is_none()
 }
 
 /// The bits of so many bytes.

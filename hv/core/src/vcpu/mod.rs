@@ -152,7 +152,7 @@ pub struct Vcpu {
     nmi_pending: bool,
     nmi: nmi::Blocking,
     watching: (Option<u8>, bool),
-    /// An instruction, or a plain `IN`, that waits for its answer.
+    /// What waits for the answer of a device.
     pending: Pending,
 }
 
@@ -160,10 +160,13 @@ pub struct Vcpu {
 #[derive(Clone, Copy, Debug)]
 enum Pending {
     Nothing,
-    /// `IN`: so many bytes of RAX.
-    In(u8),
-    /// `OUT`.
-    Out,
+    /// So many bytes of a register.
+    Read {
+        gpr: usize,
+        size: u8,
+    },
+    /// Nothing but that it was written.
+    Written,
     /// The rest of an instruction.
     Instruction(Emulation),
 }

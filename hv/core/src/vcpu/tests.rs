@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod devices;
 mod nmi;
 mod privileged;
 mod pv_eoi;
