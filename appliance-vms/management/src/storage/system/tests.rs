@@ -1,7 +1,8 @@
 use super::super::fake::FakeDisk;
 use super::*;
 use crate::block::BlockDevice;
-use crate::drivers::fake::{Random, in_turns, now};
+use crate::drivers::fake::{in_turns, now};
+use crate::testkit::Random;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -145,11 +146,11 @@ fn no_index_leads_outside_the_bundle() {
     let right: Vec<u8> = postcard::to_allocvec(&system()).unwrap();
     for _ in 0..5_000 {
         let mut index = right.clone();
-        for _ in 0..=random.below(3) {
-            let at = random.below(index.len());
+        for _ in 0..=random.index(3) {
+            let at = random.index(index.len());
             index[at] = random.next() as u8;
         }
-        index.truncate(index.len() - random.below(2) * random.below(index.len()));
+        index.truncate(index.len() - random.index(2) * random.index(index.len()));
         let Ok(bundle) = now(Bundle::open(disk(&header(&index), &index).bytes())) else { continue };
         opened += 1;
         for appliance in &bundle.system().appliances {
