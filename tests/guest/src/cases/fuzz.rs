@@ -119,7 +119,7 @@ fn calls(handover: &Handover) -> Outcome {
     let [seed, steps, _] = task(handover)?;
     let neighbour = Neighbour::new(handover)?;
     let mut random = Random(!seed);
-    let mut prey = 0;
+    let (mut prey, mut longest) = (0, (0, 0));
     for _ in 0..steps / 4 {
         let number = Call(0x4845_0000 + random.below(0x50));
         if number.name().is_none() {
@@ -133,7 +133,10 @@ fn calls(handover: &Handover) -> Outcome {
         if vm == neighbour.0.vm {
             continue;
         }
-        let answer = call(number, arguments(handover, number, vm, &mut random));
+        let arguments = arguments(handover, number, vm, &mut random);
+        let before = manager::tsc();
+        let answer = call(number, arguments);
+        longest = longest.max((manager::tsc() - before, number.0));
         if number == Call::VM_CREATE && answer > 0 {
             remove(answer.cast_unsigned());
         }
@@ -143,6 +146,9 @@ fn calls(handover: &Handover) -> Outcome {
         }
     }
     remove(prey);
+    let nanos = longest.0 * 1_000_000 / manager::tsc_khz();
+    log(format_args!("measure longest-call {nanos}"));
+    log(format_args!("measure longest-call-number {}", longest.1));
     check(call(Call::HELLO, [0; 4]) == VERSION.cast_signed(), "hv does not answer")?;
     neighbour.must_be_well("calls")
 }
