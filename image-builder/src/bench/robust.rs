@@ -69,6 +69,7 @@ const MANAGEMENT: Fuzzers = Fuzzers {
         "stack",
         "gpt",
         "volumes",
+        "bundle",
         "part",
         "supervisor",
     ],
