@@ -38,6 +38,9 @@ pub struct Arguments {
     /// What to measure; all when left out
     #[arg(value_enum)]
     what: Option<What>,
+    /// Of robust, one part only
+    #[arg(value_enum)]
+    part: Option<robust::Part>,
 }
 
 /// Something that is measured.
@@ -79,9 +82,11 @@ impl Row {
 pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     let workspace = Workspace::find()?;
     let wanted = |what| arguments.what.is_none_or(|asked| asked == what);
+    if arguments.part.is_some() && arguments.what != Some(What::Robust) {
+        bail!("only robust has parts; next: `cargo hearth bench --help`");
+    }
     if wanted(What::Robust) {
-        robust::measure(&workspace, yes)?;
-        hostile::measure(&workspace, yes)?;
+        robust::measure(&workspace, arguments.part, yes)?;
     }
     if wanted(What::Coverage) {
         coverage::measure(&workspace, arguments.what.is_some())?;

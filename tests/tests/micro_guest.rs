@@ -57,11 +57,60 @@ fn main() -> ExitCode {
             keeps(&passes(&Machine { options, cpus: 1, ..machine(Accel::Icount) })?, BESIDE_ANYTHING)
         });
     }
+    tests.add("guest/power/off", power_off);
+    tests.add("guest/power/restart", power_restart);
     tests.run()
 }
 
 fn machine(accel: Accel) -> Machine {
     Machine { door: Door::Rom, accel, memory_mib: 512, ..Machine::default() }
+}
+
+/// A machine whose management VM asks for something in the end.
+fn asks_for(power: &str) -> Machine {
+    let options = format!("mgmt.only=hypercall/hello mgmt.power={power}");
+    Machine { options, cpus: 2, ..machine(Accel::Tcg) }
+}
+
+/// `power.off` switches the machine off.
+fn power_off() -> Result<()> {
+    Qemu::start_with(&asks_for("off"), &micro_guest()?)?.check(|qemu| {
+        let event = qemu.qmp.wait_for("SHUTDOWN", PATIENCE)?;
+        ensure!(event["data"]["reason"] == "guest-shutdown", "it ended otherwise: {event}");
+        qemu.wait_for_end()?;
+        unanswered(qemu)
+    })
+}
+
+/// `power.restart` restarts it, as often as it is asked for, and all is as after power-on.
+fn power_restart() -> Result<()> {
+    Qemu::start_with(&asks_for("restart"), &micro_guest()?)?.check(|qemu| {
+        for _ in 0..3 {
+            let event = qemu.qmp.wait_for("RESET", PATIENCE)?;
+            ensure!(event["data"]["reason"] == "guest-reset", "it restarts otherwise: {event}");
+            qemu.log.wait_for("boot.door", PATIENCE)?;
+            let passed = |line: String| line.starts_with("case.pass");
+            qemu.log.wait_until("a case", PATIENCE, |event| said(event).is_some_and(passed))?;
+        }
+        unanswered(qemu)
+    })
+}
+
+/// The call does not come back.
+fn unanswered(qemu: &Qemu) -> Result<()> {
+    let lines: Vec<_> = qemu.log.events().iter().filter_map(said).collect();
+    ensure!(
+        lines.iter().any(|line| line.starts_with("guest.end")),
+        "the guest ended early\n{}",
+        qemu.log.tail()
+    );
+    let answer = lines.iter().find(|line| line.starts_with("guest.power"));
+    ensure!(answer.is_none(), "{answer:?}");
+    Ok(())
+}
+
+fn micro_guest() -> Result<Artifacts> {
+    Ok(Artifacts { dir: hearth_tests::artifacts()?.dir.join("micro-guest") })
 }
 
 /// Every case passes, with as many vCPUs as there are cores.
@@ -75,8 +124,7 @@ fn whole(machine: &Machine) -> Result<()> {
 
 /// Every case that runs passes. Answers what the micro-guest said.
 fn passes(machine: &Machine) -> Result<Vec<String>> {
-    let artifacts = Artifacts { dir: hearth_tests::artifacts()?.dir.join("micro-guest") };
-    Qemu::start_with(machine, &artifacts)?.check(|qemu| {
+    Qemu::start_with(machine, &micro_guest()?)?.check(|qemu| {
         let over = |line: String| line.starts_with("guest.end") || line.starts_with("guest.panic");
         let last = qemu.log.wait_until("the guest's end", PATIENCE, |event| {
             of_management(event) && event.name == "vm.exit" || said(event).is_some_and(over)

@@ -1,6 +1,10 @@
 //! Stand-ins for a machine, for tests.
 
 extern crate std;
+#[path = "../../../tests/fuzz/run.rs"]
+pub(crate) mod run;
+
+pub(crate) use run::Run;
 
 use crate::interrupts::Interrupts;
 use crate::memory::{GuestMemory, HostRange, NotRam};
@@ -141,9 +145,9 @@ impl Random {
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
-}
 
-/// How many steps a fuzz test makes: `HEARTH_FUZZ_STEPS`, or `usually` where nobody says.
-pub(crate) fn fuzz_steps(usually: u64) -> u64 {
-    std::env::var("HEARTH_FUZZ_STEPS").map_or(usually, |steps| steps.parse().expect("a number of steps"))
+    /// One of as many places.
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
 }

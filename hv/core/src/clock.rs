@@ -111,4 +111,17 @@ mod tests {
         assert_eq!(tsc.micros(tsc.ticks(ten_years)), ten_years);
         assert_eq!(Tsc::new(0).micros(5), 5000);
     }
+
+    #[test]
+    fn time_is_never_more_than_has_passed_and_waiting_never_less() {
+        let tsc = Tsc::new(3_000_037);
+        assert_eq!((tsc.khz(), tsc.micros(3_000_036), tsc.micros(3_000_038)), (3_000_037, 999, 1000));
+        assert_eq!(
+            (tsc.ticks_of_nanos(0), tsc.ticks_of_nanos(1), tsc.ticks_of_nanos(1_000_000)),
+            (0, 4, 3_000_037)
+        );
+        // A century at 5 GHz, and a counter that was never measured.
+        assert_eq!(Tsc::new(5_000_000).micros(u64::MAX), 3_689_348_814_741_910);
+        assert_eq!(Tsc::new(0).micros(7), 7000);
+    }
 }

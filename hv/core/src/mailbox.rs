@@ -245,4 +245,23 @@ mod tests {
         assert!(wish.has(Wish::INIT) && wish.has(Wish::STARTUP));
         assert_eq!(wish.page(), 0x08);
     }
+
+    #[test]
+    fn a_new_life_has_no_wishes_and_no_counts_of_the_old_one() {
+        let mailbox = Mailbox::default();
+        let counts = mailbox.counts();
+        for class in [0, 2, 2, CLASSES] {
+            counts.exit(class);
+        }
+        counts.unknown_msr(0x1234);
+        counts.unknown_msr(0xc001_0015);
+        assert!(counts.exits().take(4).eq([1, 0, 2, 0]));
+        assert_eq!((counts.exits().sum::<u64>(), counts.unknown_msrs()), (3, (2, 0xc001_0015)));
+        mailbox.post(Wish::NMI);
+        mailbox.post_interrupt(0x31, Trigger::Level);
+        mailbox.clear();
+        assert!(mailbox.is_empty() && counts.exits().all(|count| count == 0));
+        assert_eq!(counts.unknown_msrs(), (0, 0));
+        mailbox.take_interrupts(|vector, _| panic!("{vector} of an earlier life"));
+    }
 }

@@ -121,19 +121,3 @@ pub(crate) fn in_turns<T>(work: impl Future<Output = T>) -> (T, usize) {
         })
         .expect("it never ends")
 }
-
-/// Numbers that look random and are the same each time (xorshift, Marsaglia 2003).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 11) as usize % limit
-    }
-}

@@ -4,7 +4,7 @@ extern crate std;
 use super::testkit::{Hollow, Loaded, MIB, load_with, put};
 use super::*;
 use crate::platform::{CONVENTIONAL_END, Ram};
-use crate::testkit::{Random, fuzz_steps};
+use crate::testkit::{Random, Run};
 use std::vec::Vec;
 
 /// Numbers that are on an edge somewhere.
@@ -28,12 +28,13 @@ fn mutate(random: &mut Random, file: &mut Vec<u8>, fields: &[usize]) {
 }
 
 /// Loads mutations of a kernel, whose interesting places are given; some must be taken, some refused.
-fn survive(format: Format, mib: u64, kernel: &[u8], fields: &[usize], seed: u64) {
-    let mut random = Random(seed);
+fn survive(name: &'static str, format: Format, mib: u64, kernel: &[u8], fields: &[usize]) {
+    let mut run = Run::new(name, 2000);
+    let mut random = Random(run.seed);
     let ram_end = Ram::new(mib * MIB).expect("a lawful amount").low();
     let untouched = std::vec![0xa5; (EXTENDED - CONVENTIONAL_END) as usize];
     let (mut taken, mut refused) = (0, 0);
-    for step in 0..fuzz_steps(2000) {
+    for step in run.by_ref() {
         let mut file = kernel.to_vec();
         mutate(&mut random, &mut file, fields);
         let len = [0, 5, 9000, 1 << 40][random.below(4) as usize];
@@ -60,21 +61,21 @@ fn survive(format: Format, mib: u64, kernel: &[u8], fields: &[usize], seed: u64)
 #[test]
 fn no_bzimage_breaks_its_loader() {
     let fields: Vec<_> = (0x1f1..0x268).chain([0, 0x1f1, 0x1f4, 0x22c, 0x258, 0x25c, 0x260]).collect();
-    survive(Format::Linux, 32, &linux::tests::kernel(), &fields, 1);
+    survive("bzimage", Format::Linux, 32, &linux::tests::kernel(), &fields);
 }
 
 #[test]
 fn no_pvh_kernel_breaks_its_loader() {
     let fields: Vec<_> = (0..64).chain(64..232).chain(0x800..0x814).collect();
-    survive(Format::Pvh, 4, &tests::pvh(&0x10_0040u32.to_le_bytes()), &fields, 2);
+    survive("pvh", Format::Pvh, 4, &tests::pvh(&0x10_0040u32.to_le_bytes()), &fields);
 }
 
 #[test]
 fn no_multiboot_kernel_breaks_its_loader() {
     let fields: Vec<_> = (0..52).chain(52..116).chain(0x1000..0x100c).collect();
-    survive(Format::Multiboot, 4, &tests::multiboot(), &fields, 3);
+    survive("multiboot", Format::Multiboot, 4, &tests::multiboot(), &fields);
     // With addresses: the checksum stays right, for it is not theirs.
     let at = 2 * MIB as u32;
     let flat = tests::flat([at + 0x100, at, at + 0x800, at + 0x1000, at + 0x40]);
-    survive(Format::Multiboot, 4, &flat, &(0x120c..0x1220).collect::<Vec<_>>(), 4);
+    survive("multiboot-flat", Format::Multiboot, 4, &flat, &(0x120c..0x1220).collect::<Vec<_>>());
 }

@@ -137,7 +137,7 @@ impl Lines {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::testkit::Random;
+    use crate::testkit::{Random, Run};
     use std::string::ToString;
     use std::vec::Vec;
 
@@ -180,9 +180,10 @@ mod tests {
 
     #[test]
     fn anything_at_all_comes_out_as_bounded_lines() {
-        let mut random = Random(1);
+        let mut run = Run::new("lines", 100_000);
+        let mut random = Random(run.seed);
         let mut cut = Lines::new(40);
-        for _ in 0..100_000 {
+        for _ in run.by_ref() {
             let bytes = random.next().to_le_bytes();
             cut.push(&bytes, |line| assert!(line.len() <= 40 && !line.chars().any(char::is_control)));
         }

@@ -9,7 +9,7 @@ use super::uart::{MAX_OUTPUT, Uart};
 use crate::bus::{Decoder, Registers, nobody};
 use crate::interrupts::Pin;
 use crate::platform::{gsi, port};
-use crate::testkit::{FakePins, Random, fuzz_steps};
+use crate::testkit::{FakePins, Random, Run};
 use core::cell::Cell;
 use hv_abi::memory::PhysRange;
 use std::rc::Rc;
@@ -40,7 +40,8 @@ fn access(random: &mut Random, device: &mut dyn Registers) {
 
 #[test]
 fn no_guest_breaks_a_model() {
-    let mut random = Random(1);
+    let mut run = Run::new("models", 300_000);
+    let mut random = Random(run.seed);
     let pins = Rc::new(FakePins::default());
     let clock = Rc::new(Clock(Cell::new(0)));
     let mut uart = Uart::new(Pin::new(pins.clone(), gsi::COM1));
@@ -50,7 +51,7 @@ fn no_guest_breaks_a_model() {
     let mut resets = [ResetPort::Keyboard, ResetPort::SystemControl, ResetPort::ResetControl].map(Reset::new);
     let mut levels = [false; 24];
     let mut requests = 0;
-    for step in 0..fuzz_steps(300_000) {
+    for step in run.by_ref() {
         clock.0.set(if step % 1000 == 0 {
             random.next()
         } else {
@@ -82,10 +83,11 @@ fn no_guest_breaks_a_model() {
 
 #[test]
 fn no_access_breaks_the_decoder() {
-    let mut random = Random(2);
+    let mut run = Run::new("decoder", 100_000);
+    let mut random = Random(run.seed);
     let mut decoder = Decoder::new();
     let mut claimed = 0;
-    for _ in 0..fuzz_steps(100_000) {
+    for _ in run.by_ref() {
         let near = |random: &mut Random| match random.below(3) {
             0 => random.next(),
             1 => u64::MAX - random.below(64),

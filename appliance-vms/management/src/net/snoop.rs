@@ -118,7 +118,7 @@ fn lease(frame: &[u8]) -> Option<(Mac, Ipv4Addr)> {
 mod tests {
     use super::super::fake::{ROUTER, ROUTER_IP, arp, dhcp};
     use super::*;
-    use crate::drivers::fake::Random;
+    use crate::testkit::{Random, Run};
     use smoltcp::wire::ArpOperation;
 
     const TV: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -181,19 +181,20 @@ mod tests {
     #[test]
     fn any_frame_is_survived() {
         let mut snoop = snoop();
-        let mut random = Random(29);
+        let mut run = Run::new("snoop", 50_000);
+        let mut random = Random(run.seed);
         let mut told = 0;
-        for step in 0..50_000 {
-            let from = [None, Some(TV)][random.below(2)];
+        for step in run.by_ref() {
+            let from = [None, Some(TV)][random.index(2)];
             let mut frame = match from {
                 None => dhcp(DhcpMessageType::Ack, TV, IP, 1),
                 Some(_) => announce(OTHER),
             };
-            for _ in 0..random.below(6) {
-                let at = random.below(frame.len());
+            for _ in 0..random.index(6) {
+                let at = random.index(frame.len());
                 frame[at] = random.next() as u8;
             }
-            frame.truncate(frame.len() - random.below(2) * random.below(frame.len()));
+            frame.truncate(frame.len() - random.index(2) * random.index(frame.len()));
             told += usize::from(snoop.frame(from, &frame, at(step * 3)).is_some());
         }
         assert!(told > 10);

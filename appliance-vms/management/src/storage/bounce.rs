@@ -94,7 +94,8 @@ impl BlockDevice for AnyMemory {
 mod tests {
     use super::super::fake::{FakeDisk, Silent};
     use super::*;
-    use crate::drivers::fake::{RAM, Ram, Random, now};
+    use crate::drivers::fake::{RAM, Ram, now};
+    use crate::testkit::Random;
     use alloc::vec;
     use alloc::vec::Vec;
     use core::cell::Cell;
@@ -141,8 +142,8 @@ mod tests {
     fn cut(random: &mut Random, mut len: u64) -> Vec<HostRange> {
         let (mut pieces, mut address) = (Vec::new(), GUEST);
         while len > 0 {
-            let piece = (random.below(9000) as u64).min(len);
-            address += random.below(700) as u64;
+            let piece = (random.index(9000) as u64).min(len);
+            address += random.index(700) as u64;
             pieces.push(HostRange { address, len: piece });
             address += piece;
             len -= piece;
@@ -158,7 +159,7 @@ mod tests {
             let mut random = Random(u64::from(block));
             let len = 40 << 10;
             for round in 0..30_u8 {
-                let sector = 8 * random.below(100) as u64;
+                let sector = 8 * random.index(100) as u64;
                 let from = cut(&mut random, len);
                 let mut content = Vec::new();
                 for piece in &from {

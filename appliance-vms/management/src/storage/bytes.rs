@@ -189,7 +189,8 @@ impl Drop for Lent {
 mod tests {
     use super::super::fake::{FakeDisk, Silent};
     use super::*;
-    use crate::drivers::fake::{Random, now};
+    use crate::drivers::fake::now;
+    use crate::testkit::Random;
     use alloc::vec;
     use alloc::vec::Vec;
     use core::pin::pin;
@@ -204,8 +205,8 @@ mod tests {
             let bytes = disk.bytes();
             let mut random = Random(u64::from(block));
             for _ in 0..50 {
-                let start = random.below(content.len());
-                let end = start + random.below(content.len() - start + 1);
+                let start = random.index(content.len());
+                let end = start + random.index(content.len() - start + 1);
                 let mut into = vec![0; end - start];
                 assert_eq!(now(bytes.read_at(start as u64, &mut into)), Ok(()));
                 assert!(into == content[start..end], "{start}..{end}");

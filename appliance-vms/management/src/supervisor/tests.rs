@@ -1,6 +1,6 @@
 extern crate std;
 use super::*;
-use crate::testkit::Random;
+use crate::testkit::{Random, Run};
 
 const fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -139,10 +139,11 @@ fn what_can_never_run_is_not_tried_again() {
 /// before it is created again.
 #[test]
 fn commands_make_sense_in_every_order_of_events() {
-    let mut random = Random(7);
+    let mut run = Run::new("supervisor", 200_000);
+    let mut random = Random(run.seed);
     let (mut appliance, mut now) = (Supervisor::new(), at(0));
     let (mut exists, mut runs) = (false, false);
-    for _ in 0..200_000 {
+    for _ in run.by_ref() {
         now += Duration::from_millis(random.below(20_000));
         let why = || "why".to_string();
         let event = match random.below(12) {

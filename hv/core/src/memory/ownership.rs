@@ -222,4 +222,32 @@ mod tests {
         let refused = map().claim(1 << 30, 0x1000, ANYWHERE, Owner::Hypervisor);
         assert_eq!(refused, Err(OwnershipError::NoRoom { wanted: 1 << 30, largest: 0xc0_0000 }));
     }
+
+    #[test]
+    fn a_refusal_says_what_is_missing() {
+        extern crate std;
+        use std::string::ToString;
+        let mut map = map();
+        let refused = map.claim(1 << 30, 0x1000, ANYWHERE, Owner::Vm(1)).expect_err("too much");
+        let arithmetic = "1048576 KiB are needed in one piece, the largest free piece has 12288 KiB";
+        assert_eq!(refused.to_string(), arithmetic);
+        let across = PhysRange::new(0x1f_f000, 0x2000);
+        let refused = map.give(across, Owner::Free, Owner::Hypervisor).expect_err("of two owners");
+        assert!(refused.to_string().ends_with(" is not all one owner's memory"));
+        let owners = [Owner::Free, Owner::Hypervisor, Owner::Firmware, Owner::Vm(3)];
+        assert_eq!(owners.map(|owner| owner.to_string()), ["free", "hv", "firmware", "vm-3"]);
+    }
+
+    #[test]
+    fn a_map_that_is_full_refuses_and_changes_nothing() {
+        extern crate std;
+        use std::string::ToString;
+        let mut map = map();
+        let all: u64 = map.ranges().iter().map(|(range, _)| range.len).sum();
+        let pages = (0x40_0000..0x100_0000).step_by(0x2000).map(|base| PhysRange::new(base, 0x1000));
+        let refused = pages.map(|page| map.give(page, Owner::Free, Owner::Hypervisor)).find_map(Result::err);
+        assert_eq!(refused, Some(OwnershipError::Full));
+        assert!(OwnershipError::Full.to_string().contains(&MAX_RANGES.to_string()));
+        assert_eq!(map.ranges().iter().map(|(range, _)| range.len).sum::<u64>(), all);
+    }
 }

@@ -3,8 +3,7 @@
 //! a guest does (`check.rs`).
 //!
 //! A run is a row of VMs' lives, and each life follows from one number, its seed. A step that fails
-//! names the life and how to live it again. By environment: `HEARTH_FUZZ_STEPS`, `HEARTH_FUZZ_SEED`;
-//! `HEARTH_FUZZ_LIFE` lives that one life only.
+//! names the life and how to live it again: `HEARTH_FUZZ_LIFE` lives that one life only.
 
 #![forbid(unsafe_code)]
 
@@ -15,13 +14,15 @@ mod host;
 mod machine;
 #[path = "../../src/random.rs"]
 mod random;
+#[path = "../../../../tests/fuzz/run.rs"]
+mod run;
 mod world;
 
 use machine::{Tally, Vm};
 use random::Random;
+use run::{Run, number};
 use std::cell::RefCell;
 use std::fmt;
-use std::time::Instant;
 
 /// Exits when nobody says how many: some seconds without optimisation.
 const STEPS: u64 = 150_000;
@@ -57,13 +58,6 @@ impl Drop for Place {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    let digits = text.strip_prefix("0x");
-    let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
-    Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
-}
-
 fn live(life: u64, most: u64, tally: &mut Tally) {
     let mut place = Place { life, step: 0 };
     let mut vm = Vm::new(life);
@@ -82,20 +76,21 @@ fn no_guest_breaks_the_dispatcher() {
     if let Some(life) = number("HEARTH_FUZZ_LIFE") {
         return live(life, LIFE, &mut tally);
     }
-    let seed = number("HEARTH_FUZZ_SEED").unwrap_or(1);
-    let steps = number("HEARTH_FUZZ_STEPS").unwrap_or(STEPS);
-    let (started, mut seeds) = (Instant::now(), Random(seed));
-    while tally.steps < steps {
-        live(seeds.next(), LIFE.min(steps - tally.steps), &mut tally);
+    let mut run = Run::new("dispatcher", STEPS);
+    let mut seeds = Random(run.seed);
+    while run.made < run.steps {
+        live(seeds.next(), LIFE.min(run.steps - run.made), &mut tally);
+        run.made = tally.steps;
     }
-    let rate = u128::from(tally.steps) * 1000 / started.elapsed().as_millis().max(1);
-    println!("fuzz seed={seed} steps={} lives={} steps_a_second={rate}", tally.steps, tally.lives);
-    println!("fuzz exits={:?} delivered={:?} again={}", tally.exits, tally.delivered, tally.again);
+    println!(
+        "fuzz lives={} exits={:?} delivered={:?} again={}",
+        tally.lives, tally.exits, tally.delivered, tally.again
+    );
     println!(
         "fuzz accesses={:?} carried_out={} messages={} stops={:?} most={:?}",
         tally.accesses, tally.carried_out, tally.messages, tally.stops, tally.most
     );
-    if steps >= STEPS {
+    if run.steps >= STEPS {
         reached(&tally);
     }
 }

@@ -164,7 +164,7 @@ fn delivery_faults(handover: &Handover) -> Outcome {
 }
 
 /// Code and stack for level 3.
-fn place(handover: &Handover, code: &[u8]) -> Trip {
+pub(super) fn place(handover: &Handover, code: &[u8]) -> Trip {
     let at = window::map(handover, 44, window::frame(handover, 26) | USER);
     let stack = window::map(handover, 45, window::frame(handover, 27) | USER);
     window::put(at, code);

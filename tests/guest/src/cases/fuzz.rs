@@ -23,6 +23,10 @@ const SLICE: [u64; 3] = [1, 600, 0];
 const VCPUS: u32 = 2;
 /// Milliseconds after which a step that does not end is given up.
 const PATIENCE: u64 = 3;
+/// Classes: that of the management VM, and that of most others.
+const URGENT: u32 = 0;
+/// See [`URGENT`].
+const BACK: u32 = 2;
 /// `HLT`, eight times.
 const HALTS: u64 = u64::from_ne_bytes([0xf4; 8]);
 /// Of the neighbour's RAM, what nobody uses.
@@ -42,8 +46,8 @@ fn task(handover: &Handover) -> Result<[u64; 3], &'static str> {
 struct Neighbour(Child);
 
 impl Neighbour {
-    fn new(handover: &Handover) -> Result<Self, &'static str> {
-        let child = Child::new(handover, 1, &Plan::new(handover, "neighbour"))?;
+    fn new(handover: &Handover, class: u32) -> Result<Self, &'static str> {
+        let child = Child::new(handover, 1, &Plan { class, ..Plan::new(handover, "neighbour") })?;
         for at in UNUSED.step_by(8) {
             manager::shared(child.window + at).store(!at, Ordering::Relaxed);
         }
@@ -66,7 +70,7 @@ impl Neighbour {
 
 fn guest(handover: &Handover) -> Outcome {
     let [seed, steps, from] = task(handover)?;
-    let neighbour = Neighbour::new(handover)?;
+    let neighbour = Neighbour::new(handover, BACK)?;
     let plan = Plan { vcpus: VCPUS, devices: true, ..Plan::new(handover, "anything") };
     let child = Child::new(handover, 0, &plan)?;
     for bell in [jobs::BELL, u64::from(jobs::BELL_PORT) | PORT] {
@@ -117,9 +121,10 @@ fn watch(handover: &Handover, child: &Child, (from, end): (u64, u64), random: &m
 
 fn calls(handover: &Handover) -> Outcome {
     let [seed, steps, _] = task(handover)?;
-    let neighbour = Neighbour::new(handover)?;
+    // Of our own class: a less urgent one waits for us, who are busy, and not for hv's work.
+    let neighbour = Neighbour::new(handover, URGENT)?;
     let mut random = Random(!seed);
-    let mut prey = 0;
+    let (mut prey, mut longest) = (0, (0, 0));
     for _ in 0..steps / 4 {
         let number = Call(0x4845_0000 + random.below(0x50));
         if number.name().is_none() {
@@ -133,7 +138,10 @@ fn calls(handover: &Handover) -> Outcome {
         if vm == neighbour.0.vm {
             continue;
         }
-        let answer = call(number, arguments(handover, number, vm, &mut random));
+        let arguments = arguments(handover, number, vm, &mut random);
+        let before = manager::tsc();
+        let answer = call(number, arguments);
+        longest = longest.max((manager::tsc() - before, number.0));
         if number == Call::VM_CREATE && answer > 0 {
             remove(answer.cast_unsigned());
         }
@@ -143,6 +151,9 @@ fn calls(handover: &Handover) -> Outcome {
         }
     }
     remove(prey);
+    let nanos = longest.0 * 1_000_000 / manager::tsc_khz();
+    log(format_args!("measure longest-call {nanos}"));
+    log(format_args!("measure longest-call-number {}", longest.1));
     check(call(Call::HELLO, [0; 4]) == VERSION.cast_signed(), "hv does not answer")?;
     neighbour.must_be_well("calls")
 }

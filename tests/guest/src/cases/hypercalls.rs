@@ -1,8 +1,9 @@
 //! Hypercalls, ports, and instructions that are not there.
 
+use super::exceptions::place;
 use super::{GP, Named, Outcome, UD, check};
 use crate::hypercall::call;
-use crate::traps::provoke;
+use crate::traps::{COME_BACK, Trip, last, provoke};
 use crate::{Handover, smp};
 use core::arch::asm;
 use hv_abi::hypercall::{Call, MAX_LOG, Status, VERSION};
@@ -14,6 +15,7 @@ pub const ONE: &[Named] = &[
     ("port/nobody", nobody_at_a_port),
     ("port/out-string", out_string),
     ("port/pm-timer", pm_timer),
+    ("port/level-3", level_3),
     ("instruction/absent", absent),
 ];
 
@@ -76,6 +78,26 @@ fn pm_timer(_: &Handover) -> Outcome {
     let mut read = || unsafe { timer.read() };
     let first = read();
     check(smp::wait(|| call(Call::HELLO, [0; 4]) > 0) && read() != first, "the PM timer stands still")
+}
+
+/// Ports for level 3: by IOPL they are open, and without it, and without a bitmap in the task segment, they
+/// fault before hv hears of it. (APM 2, 12.2.4.)
+fn level_3(handover: &Handover) -> Outcome {
+    const IOPL_3: u64 = 3 << 12;
+    // in al, 0xe5 and out 0xe5, al, where nobody is; int 0x90
+    let (read, write) = ([0xe4, 0xe5, 0xcd, COME_BACK], [0xe6, 0xe5, 0xcd, COME_BACK]);
+    let back = Some((COME_BACK, 0));
+    for code in [&read, &write] {
+        let trip = place(handover, code);
+        check(trip.go() == GP, "level 3 has a port that nobody gave it")?;
+        check(last().rip == trip.rip, "an access to a port that is not allowed is passed over")?;
+    }
+    let open = |code| {
+        let trip = place(handover, code);
+        Trip { flags: trip.flags | IOPL_3, ..trip }
+    };
+    check(open(&read).go() == back && last().rax as u8 == 0xff, "level 3 does not read a port with IOPL 3")?;
+    check(open(&write).go() == back && last().cs & 3 == 3, "level 3 does not write a port with IOPL 3")
 }
 
 fn absent(_: &Handover) -> Outcome {

@@ -11,14 +11,15 @@
 //!    them, `only_what_cpuid_shows_is_used` in `hv/defs/src/svm.rs`
 //! 5. an interrupt whose delivery faults looks like an exception: `exception/delivery-faults`,
 //!    `an_exception_above_31_is_an_interrupt`
-//! 6. ASIDs are ignored: nothing may depend on it, so only the flushes are looked at, `vm/over-and-over`
+//! 6. ASIDs are ignored: nothing may depend on it; that no VM sees another's translations, `share/memory`;
+//!    that flushes are made, `vm/over-and-over`, and of what, `only_what_cpuid_shows_is_used` (see 4)
 //! 7. reserved-bit faults lack a bit: `paging/reserved-bits`; device memory is found without them,
 //!    `paging/device`, `a_nested_fault_is_taken_as_it_is`
 //! 8. V_IRQ comes in the shadow of STI: `apic/pending-ends-hlt`
 //! 9. an injected NMI blocks no other: `apic/nmi-does-not-nest`, `apic/nmi-behind-nmi`
 //! 10. MWAIT, switching the APIC off and on again, no x2APIC and TSC deadline: `instruction/absent`,
 //!     `apic/switched-off`, `x2apic/switch`, `timer/…`, which are hv's own whatever the CPU has; port
-//!     accesses of level 3 by a bitmap are the guest's affair, `fuzz/guest` has them at level 3
+//!     accesses of level 3: `port/level-3`; what a bitmap opens is the guest's affair
 //! 11. addresses that are not canonical: `msr/not-canonical`, `paging/not-canonical`; faults of the stack
 //!     segment: `exception/selectors`; a PAE root gets accessed bits: `modes/pae-paging`
 

@@ -3,7 +3,7 @@
 use super::Room;
 use crate::cases::state;
 use crate::hypercall::{call, log};
-use crate::manager::{ALARM, alarm, tsc, tsc_khz};
+use crate::manager::{ALARM, alarm, shared, tsc, tsc_khz};
 use crate::traps::{Hook, arrived, with_hook};
 use crate::{apic, smp};
 use core::arch::asm;
@@ -93,7 +93,7 @@ pub fn ticks(room: &'static Room) {
     }
 }
 
-/// Of [`registers`]: what the patterns begin with.
+/// Of [`registers`] and [`memory`]: what the patterns begin with.
 pub const SEED: usize = 2;
 
 /// Keeps patterns in all vector registers while others have the core: rounds in [`COUNT`], for ever.
@@ -123,6 +123,26 @@ pub fn registers(room: &'static Room) {
         }
         if after[..bytes] != before[..bytes] {
             room.set(WRONG, seed.into());
+        }
+        room.word(COUNT).fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Of [`memory`]: pages that lie at the same addresses in every child.
+const PAGES: core::ops::Range<u64> = 0x9_0000..0xd_0000;
+
+/// Writes a word of its own to each of some pages, and reads them again after others had the core: rounds
+/// in [`COUNT`], for ever. The words begin with [`SEED`].
+pub fn memory(room: &'static Room) {
+    let mut seed = room.get(SEED);
+    loop {
+        seed += 1;
+        PAGES.step_by(4096).for_each(|at| shared(at).store(seed + at, Ordering::SeqCst));
+        let turns: u64 = 2000;
+        // SAFETY: it changes a register.
+        unsafe { asm!("3:", "dec {}", "jnz 3b", inout(reg) turns => _) };
+        if PAGES.step_by(4096).any(|at| shared(at).load(Ordering::SeqCst) != seed + at) {
+            room.set(WRONG, seed);
         }
         room.word(COUNT).fetch_add(1, Ordering::SeqCst);
     }

@@ -1,8 +1,9 @@
 use super::fake::{EEPROM, FakeCard};
 use super::rings::RING;
 use super::*;
-use crate::drivers::fake::{Ram, Random};
+use crate::drivers::fake::Ram;
 use crate::nic::MAX_FRAME;
+use crate::testkit::Random;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec;
@@ -61,12 +62,12 @@ fn frames_come_in_order_round_and_round() {
     let mut random = Random(43);
     let (mut came, mut went) = (0_u32, 0_u32);
     for _ in 0..2000 {
-        for _ in 0..random.below(40) {
-            let mut frame = vec![0; 60 + random.below(MAX_FRAME - 59)];
+        for _ in 0..random.index(40) {
+            let mut frame = vec![0; 60 + random.index(MAX_FRAME - 59)];
             frame[..4].copy_from_slice(&came.to_le_bytes());
             came += u32::from(device.receive(&frame, 0));
         }
-        for _ in 0..random.below(40) {
+        for _ in 0..random.index(40) {
             let Some(frame) = next(&mut card) else { break };
             assert_eq!(frame[..4], went.to_le_bytes());
             went += 1;

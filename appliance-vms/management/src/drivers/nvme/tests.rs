@@ -3,7 +3,8 @@ use super::fake::{FakeNvme, Manners};
 use super::layout::nvm;
 use super::*;
 use crate::drivers::dma::DmaMemory;
-use crate::drivers::fake::{RAM, Ram, Random, now};
+use crate::drivers::fake::{RAM, Ram, now};
+use crate::testkit::Random;
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec;
@@ -78,13 +79,13 @@ fn any_transfer_reads_what_was_written() {
         for _ in 0..12 {
             // Pieces of whole blocks, anywhere where a block may begin.
             let mut memory = Vec::new();
-            for _ in 0..=random.below(5) {
-                let blocks = 1 + random.below(60) as u64;
-                let place = random.below(((1 << 20) / block - blocks + 1) as usize) as u64;
+            for _ in 0..=random.index(5) {
+                let blocks = 1 + random.index(60) as u64;
+                let place = random.index(((1 << 20) / block - blocks + 1) as usize) as u64;
                 memory.push(bench.at(place * block, blocks * block));
             }
             let bytes: u64 = memory.iter().map(|range| range.len).sum();
-            let first = random.below(((DISK as u64 - bytes) / block) as usize) as u64 * block;
+            let first = random.index(((DISK as u64 - bytes) / block) as usize) as u64 * block;
             let pattern: Vec<u8> = (0..1 << 17).flat_map(|_| random.next().to_le_bytes()).collect();
             bench.memory.write(0, &pattern);
             let written: Vec<u8> =
@@ -158,7 +159,7 @@ fn requests_are_done_in_any_order_and_more_than_the_queue_holds() {
     assert_eq!(bench.device.came.borrow().len(), 7);
     assert!(requests.iter_mut().all(is_pending));
     for _ in 0..20 {
-        bench.device.answer(|len| random.below(len));
+        bench.device.answer(|len| random.index(len));
         bench.disk.poll(Duration::ZERO);
     }
     assert!(requests.into_iter().all(|request| now(request) == Ok(())));

@@ -1,6 +1,6 @@
 use super::super::fake::{ROUTER, ROUTER_IP, Router, arp, ethernet};
 use super::*;
-use crate::drivers::fake::Random;
+use crate::testkit::{Random, Run};
 use smoltcp::socket::udp;
 use smoltcp::wire::{ArpOperation, EthernetProtocol};
 
@@ -99,19 +99,20 @@ fn any_frame_is_survived() {
     let mut stack = Stack::new(MAC, 1, Duration::ZERO);
     let router = Router { gives: IP };
     run(&mut stack, Some(&router), 0, 10);
-    let mut random = Random(23);
+    let mut run = Run::new("stack", 20_000);
+    let mut random = Random(run.seed);
     let offer = super::super::fake::dhcp(smoltcp::wire::DhcpMessageType::Ack, MAC, IP, 7);
-    for step in 0..20_000 {
-        let mut frame = match random.below(3) {
+    for step in run.by_ref() {
+        let mut frame = match random.index(3) {
             0 => arp(ROUTER, ArpOperation::Request, ROUTER_IP, MAC, IP),
             1 => offer.clone(),
             _ => ethernet(MAC, ROUTER, EthernetProtocol::Ipv4, &[0x45; 60]),
         };
-        for _ in 0..random.below(6) {
-            let at = random.below(frame.len());
+        for _ in 0..random.index(6) {
+            let at = random.index(frame.len());
             frame[at] = random.next() as u8;
         }
-        frame.truncate(frame.len() - random.below(2) * random.below(frame.len()));
+        frame.truncate(frame.len() - random.index(2) * random.index(frame.len()));
         stack.receive(frame);
         stack.poll(Duration::from_millis(11_000 + step));
         while stack.send().is_some() {}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::drivers::fake::Random;
+use crate::testkit::{Random, Run};
 use alloc::vec;
 
 const TV: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -185,13 +185,14 @@ fn no_frame_leaks() {
     let macs = [TV, MUSIC, OWN, PHONE, Mac::BROADCAST, Mac([1, 0x80, 0xc2, 0, 0, 1]), Mac([0x10; 6])];
     let House { cable, own, tv, music, .. } = house;
     let ports = [cable, own, tv, music, PortId(4), PortId(255)];
-    let mut random = Random(17);
+    let mut run = Run::new("switch", 100_000);
+    let mut random = Random(run.seed);
     let mut delivered = 0;
-    for step in 0..100_000_u64 {
-        let from = ports[random.below(ports.len())];
-        let (to, source) = (macs[random.below(macs.len())], macs[random.below(macs.len())]);
+    for step in run.by_ref() {
+        let from = ports[random.index(ports.len())];
+        let (to, source) = (macs[random.index(macs.len())], macs[random.index(macs.len())]);
         let mut sent = frame(to, source);
-        sent.resize(random.below(1600), random.next() as u8);
+        sent.resize(random.index(1600), random.next() as u8);
         for target in house.switch.frame(from, &sent, Duration::from_micros(step * 3000)) {
             delivered += 1;
             assert_ne!(target, from);

@@ -1,6 +1,7 @@
 use super::super::fake::FakeDisk;
 use super::*;
-use crate::drivers::fake::{Random, now};
+use crate::drivers::fake::now;
+use crate::testkit::{Random, Run};
 use alloc::string::ToString;
 use gpt_disk_types::{GptPartitionType, LbaLe, U32Le, guid};
 
@@ -143,18 +144,19 @@ fn refusals_are_in_plain_words() {
 /// Fields are changed at random and summed again: whatever is read lies on the disk, apart.
 #[test]
 fn no_table_leads_outside_the_disk() {
-    let mut random = Random(11);
+    let mut run = Run::new("gpt", 4_000);
+    let mut random = Random(run.seed);
     let mut read_some = 0;
-    for _ in 0..4_000 {
+    for _ in run.by_ref() {
         let mut made = Maker::new(512);
-        for _ in 0..=random.below(2) {
-            let value = match random.below(3) {
+        for _ in 0..=random.index(2) {
+            let value = match random.index(3) {
                 0 => random.next(),
-                1 => u64::MAX >> random.below(64),
-                _ => random.below(300) as u64,
+                1 => u64::MAX >> random.index(64),
+                _ => random.index(300) as u64,
             };
             let (lba, short) = (LbaLe::from_u64(value), U32Le::from_u32(value as u32));
-            match random.below(9) {
+            match random.index(9) {
                 0 => made.header.first_usable_lba = lba,
                 1 => made.header.last_usable_lba = lba,
                 2 => made.header.number_of_partition_entries = short,
@@ -162,7 +164,7 @@ fn no_table_leads_outside_the_disk() {
                 4 => made.header.header_size = short,
                 5 => made.entries[0].starting_lba = lba,
                 6 => made.entries[1].ending_lba = lba,
-                _ => made.add("more", 201 + value % 32, 201 + random.below(32) as u64),
+                _ => made.add("more", 201 + value % 32, 201 + random.index(32) as u64),
             }
         }
         let Ok(table) = now(read(&made.disk().bytes())) else { continue };

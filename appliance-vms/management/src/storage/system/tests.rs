@@ -1,7 +1,8 @@
 use super::super::fake::FakeDisk;
 use super::*;
 use crate::block::BlockDevice;
-use crate::drivers::fake::{Random, in_turns, now};
+use crate::drivers::fake::{in_turns, now};
+use crate::testkit::{Random, Run};
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -140,16 +141,17 @@ fn an_index_that_says_what_cannot_be_is_refused() {
 /// Bytes of the index are changed at random and its digest made anew: what opens lies in the bundle.
 #[test]
 fn no_index_leads_outside_the_bundle() {
-    let mut random = Random(3);
+    let mut run = Run::new("bundle", 5_000);
+    let mut random = Random(run.seed);
     let mut opened = 0;
     let right: Vec<u8> = postcard::to_allocvec(&system()).unwrap();
-    for _ in 0..5_000 {
+    for _ in run.by_ref() {
         let mut index = right.clone();
-        for _ in 0..=random.below(3) {
-            let at = random.below(index.len());
+        for _ in 0..=random.index(3) {
+            let at = random.index(index.len());
             index[at] = random.next() as u8;
         }
-        index.truncate(index.len() - random.below(2) * random.below(index.len()));
+        index.truncate(index.len() - random.index(2) * random.index(index.len()));
         let Ok(bundle) = now(Bundle::open(disk(&header(&index), &index).bytes())) else { continue };
         opened += 1;
         for appliance in &bundle.system().appliances {

@@ -1,7 +1,8 @@
 use super::super::fake::{FakeDisk, Logged};
 use super::*;
 use crate::block::BlockDevice;
-use crate::drivers::fake::{Random, now};
+use crate::drivers::fake::now;
+use crate::testkit::{Random, Run};
 use alloc::rc::Rc;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -113,7 +114,7 @@ fn cut(log: &[Logged], upto: usize, random: &mut Random) -> Rc<FakeDisk> {
     for (at, entry) in log[..upto].iter().enumerate() {
         let Some((offset, bytes)) = entry else { continue };
         for (sector, part) in bytes.chunks(512).enumerate() {
-            if at < flushed || random.below(2) == 0 {
+            if at < flushed || random.index(2) == 0 {
                 content[offset + sector * 512..][..part.len()].copy_from_slice(part);
             }
         }
@@ -154,12 +155,13 @@ fn no_table_leads_outside_the_partition() {
         table.make("tv", name, 8192, DISK as u64).unwrap();
     }
     let right = table.encode();
-    let mut random = Random(37);
+    let mut run = Run::new("volumes", 4_000);
+    let mut random = Random(run.seed);
     let mut decoded = 0;
-    for _ in 0..4_000 {
+    for _ in run.by_ref() {
         let mut bytes = right.clone();
-        for _ in 0..=random.below(2) {
-            bytes[16 + random.below(200)] = (random.next() as u8) >> random.below(8);
+        for _ in 0..=random.index(2) {
+            bytes[16 + random.index(200)] = (random.next() as u8) >> random.index(8);
         }
         let sum = table::sum(&bytes);
         bytes[12..16].copy_from_slice(&sum.to_le_bytes());

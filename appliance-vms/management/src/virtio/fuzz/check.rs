@@ -14,10 +14,14 @@ use core::task::{Context, Waker};
 /// chain of 17 units may have six accesses more.
 const MOST_ACCESSES: u64 = 2 * (2048 + 16 * 1024) + 6 * 2048 / 17;
 
+/// Kinds of devices.
+pub const KINDS: usize = 7;
+
 /// What has happened in all lives: a fuzzer that no longer gets anywhere would find nothing for ever.
 #[derive(Debug, Default)]
 pub struct Tally {
-    pub steps: u64,
+    /// Of each kind of device.
+    pub steps: [u64; KINDS],
     /// Turns in which a device has written to memory.
     worked: u64,
     /// Changes of pictures that were seen.
@@ -42,7 +46,13 @@ impl Tally {
         }
     }
 
+    /// Steps of that kind of device that had the fewest.
+    pub fn fewest(&self) -> u64 {
+        self.steps.into_iter().min().unwrap_or_default()
+    }
+
     pub fn reached(&self) {
+        let steps: u64 = self.steps.iter().sum();
         let kinds = ["NotRam", "Queue", "Index", "Descriptor", "Loop", "Indirect", "Order", "Request"];
         for kind in kinds {
             assert!(self.faults.contains_key(kind), "no driver was ever at fault by {kind}");
@@ -55,7 +65,7 @@ impl Tally {
             ("frames of sound", self.played, 2000),
             ("resets of broken devices", self.resets, 500),
         ] {
-            assert!(count > self.steps / share, "only {count} {what}");
+            assert!(count > steps / share, "only {count} {what}");
         }
     }
 }

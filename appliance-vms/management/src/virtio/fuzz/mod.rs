@@ -3,8 +3,8 @@
 //! driver does (`check.rs`).
 //!
 //! A run is a row of drivers' lives, and each follows from one number, its seed. A step that fails names
-//! the life and how to live it again. By environment: `HEARTH_FUZZ_STEPS`, `HEARTH_FUZZ_SEED`;
-//! `HEARTH_FUZZ_LIFE` lives that one life only.
+//! the life and how to live it again: `HEARTH_FUZZ_LIFE` lives that one life only. Steps are counted for
+//! each kind of device.
 
 extern crate std;
 
@@ -26,16 +26,18 @@ use super::tests::blk::{FakeDisk, SECTORS};
 use super::tests::rng::Counter;
 use crate::block::BlockError;
 use crate::nic::Mac;
+use crate::testkit::Run;
+use crate::testkit::run::number;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
-use check::{Check, Tally};
+use check::{Check, KINDS, Tally};
 use core::cell::Cell;
 use core::task::{Context, Poll, Waker};
 use std::println;
 
-/// Steps when nobody says how many: some seconds without optimisation.
-const STEPS: u64 = 100_000;
+/// Steps of each kind of device when nobody says how many: some seconds without optimisation.
+const STEPS: u64 = 12_000;
 /// Steps of a life.
 const LIFE: u64 = 500;
 
@@ -54,26 +56,19 @@ impl Drop for Place {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    let digits = text.strip_prefix("0x");
-    let number = digits.map_or_else(|| text.parse(), |digits| u64::from_str_radix(digits, 16));
-    Some(number.unwrap_or_else(|error| panic!("{name}={text}: {error}")))
-}
-
 /// A driver's life with `device`; `outside` is what happens on the other side of it.
 fn live_with<D: Device + 'static>(
     machine: Machine,
     device: D,
     mut outside: impl FnMut(&mut VirtioFunction<D>, &mut Random),
-    (random, place, tally): (&mut Random, &mut Place, &mut Tally),
+    (random, place, tally, kind): (&mut Random, &mut Place, &mut Tally, usize),
 ) {
     let mut driver = Driver::probe_in(machine, device);
     driver::restart(&mut driver, random);
     let mut check = Check::new(&driver);
     while place.step < LIFE {
         place.step += 1;
-        tally.steps += 1;
+        tally.steps[kind] += 1;
         let before = driver.function.borrow().fault();
         driver::step(&mut driver, random);
         check.after_step(&driver, before, tally);
@@ -87,9 +82,9 @@ fn live_with<D: Device + 'static>(
 fn live(life: u64, tally: &mut Tally) {
     let (mut place, mut random) = (Place { life, step: 0 }, Random::new(life));
     let machine = Machine::new();
-    let kind = random.below(7);
+    let kind = random.below(KINDS as u64) as usize;
     let (shown, played, budget) = (Cell::new(0), Cell::new(0), 1 << 20);
-    let with = (&mut random, &mut place, &mut *tally);
+    let with = (&mut random, &mut place, &mut *tally, kind);
     match kind {
         0 => {
             let disk = FakeDisk::new(&machine);
@@ -208,15 +203,14 @@ fn no_driver_breaks_a_device() {
     if let Some(life) = number("HEARTH_FUZZ_LIFE") {
         return live(life, &mut tally);
     }
-    let seed = number("HEARTH_FUZZ_SEED").unwrap_or(1);
-    let steps = number("HEARTH_FUZZ_STEPS").unwrap_or(STEPS);
-    let (started, mut seeds) = (std::time::Instant::now(), Random::new(seed));
-    while tally.steps < steps {
+    let mut run = Run::new("virtio", STEPS);
+    let mut seeds = Random::new(run.seed);
+    while run.made < run.steps {
         live(seeds.next(), &mut tally);
+        run.made = tally.fewest();
     }
-    let rate = u128::from(tally.steps) * 1000 / started.elapsed().as_millis().max(1);
-    println!("fuzz seed={seed} steps_a_second={rate} {tally:?}");
-    if steps >= STEPS {
+    println!("fuzz virtio {tally:?}");
+    if run.steps >= STEPS {
         tally.reached();
     }
 }
