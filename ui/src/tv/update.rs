@@ -114,7 +114,11 @@ pub fn update(mut state: State, event: Event) -> (State, Command) {
         Event::Key(key, press) => state.key(key, press),
         Event::Idle => state.idle(),
         fact => {
+            let knew = state.house.known;
             state.house.learn(fact);
+            if state.house.known != knew {
+                state.greet();
+            }
             state.leave_what_is_gone()
         }
     };
@@ -125,7 +129,7 @@ impl House {
     /// Takes in what is news about the house.
     fn learn(&mut self, fact: Event) {
         match fact {
-            Event::Appliances(appliances) => self.appliances = appliances,
+            Event::Appliances(appliances) => (self.appliances, self.known) = (appliances, true),
             Event::Clock(clock) => self.clock = Some(clock),
             Event::Network(network) => self.network = network,
             Event::Update(update) => self.update = update,
@@ -169,11 +173,21 @@ impl State {
         }
     }
 
+    /// The tiles are there now: the first one gets the focus, if the viewer has not moved it and need
+    /// not set up the box first.
+    fn greet(&mut self) {
+        let first = self.house.appliances.first().map(|first| Id::Tile(first.id));
+        if let (Id::OpenSettings, Some(first)) = (self.launcher_focus, first) {
+            self.launcher_focus = first;
+            if (self.place, self.wanted) == (Place::Launcher, Id::OpenSettings) {
+                self.wanted = first;
+            }
+        }
+    }
+
     /// Home always reaches the launcher; held while a picture shows, it opens the panel over it.
-    /// In the first run there is no launcher yet.
     fn home(&mut self, press: Press) -> Command {
         match (self.place, press) {
-            (Place::Wizard(_), _) => Command::None,
             (Place::Watching(vm), Press::Hold) => self.go(Place::Overlay(vm)),
             _ => self.go(Place::Launcher),
         }
@@ -254,6 +268,7 @@ impl State {
             Id::OpenSettings => self.go(Place::Settings(Section::Sound)),
             Id::OpenPower => self.go(Place::Power),
             Id::OpenTrouble => self.go(Place::Trouble),
+            Id::SetUp => self.go(Place::Wizard(Step::Language)),
             Id::Volume if matches!(self.place, Place::Wizard(_)) => self.next_step(),
             Id::Volume | Id::VolumeOf(_) => Command::None,
             Id::CarryOn(vm) => self.go(Place::Watching(vm)),

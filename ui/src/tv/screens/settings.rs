@@ -160,10 +160,11 @@ fn about(state: &State) -> Vec<Line> {
         Line::Fact(words.memory, counted(words.gigabytes, machine.memory)),
         Line::Fact(words.isolation, machine.isolation.clone()),
     ]);
-    all.push(match state.house.update {
-        Update::None => Line::Button(Id::Update, words.look_for_updates.into()),
-        Update::Loading(percent) => Line::Fact(words.update, alloc::format!("{percent} %")),
-        Update::Ready => Line::Button(Id::Update, words.install_update.into()),
+    all.extend(match state.house.update {
+        Update::Unsupported => None,
+        Update::None => Some(Line::Button(Id::Update, words.look_for_updates.into())),
+        Update::Loading(percent) => Some(Line::Fact(words.update, alloc::format!("{percent} %"))),
+        Update::Ready => Some(Line::Button(Id::Update, words.install_update.into())),
     });
     all
 }
