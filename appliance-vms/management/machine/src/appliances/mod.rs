@@ -8,14 +8,18 @@ mod pc;
 mod storage;
 mod vm;
 
+pub use clock::Clock;
+pub use lifecycle::Mail;
+pub use network::Network;
+
 use crate::drivers::Found;
 use crate::log::event;
+use crate::tv::Desk;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use clock::Clock;
 use hv_abi::appliance::Start;
 use management::executor::Handle;
-use network::Network;
+use management::supervisor::{Event, Wish};
 use storage::Storage;
 
 /// What all appliances share.
@@ -28,21 +32,29 @@ pub struct House {
     pub network: Rc<Network>,
     /// What time it is.
     pub clock: Rc<Clock>,
+    /// What the television is told.
+    pub desk: Rc<Desk>,
     /// vCPUs that a VM can have.
     pub cpus: u64,
 }
 
 /// Looks for appliances on the disks, and starts those that start with the box. The disks and network
 /// ports are theirs from now on.
-pub async fn begin(handle: &Handle, found: Found, cpus: u64) {
-    let network = Network::new(handle, found.nics);
-    let Some(storage) = Storage::open(&found.disks).await else { return };
-    let clock = Rc::new(Clock::set(handle));
-    let house = Rc::new(House { handle: handle.clone(), storage, network, clock, cpus });
-    for appliance in house.storage.appliances().iter().filter(|appliance| appliance.start == Start::Boot) {
-        let task = lifecycle::look_after(Rc::clone(&house), appliance.clone());
+pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, desk: Rc<Desk>) {
+    let network = Network::new(handle, found.nics, Rc::clone(&desk));
+    desk.set_network(&network);
+    let Some(storage) = Storage::open(&found.disks).await else { return desk.tell_appliances() };
+    let house = Rc::new(House { handle: handle.clone(), storage, network, clock, desk, cpus });
+    for appliance in house.storage.appliances() {
+        let mail = Rc::new(Mail::default());
+        let id = house.desk.add(appliance, &mail);
+        if appliance.start == Start::Boot {
+            mail.send(Event::Wish(Wish::Start));
+        }
+        let task = lifecycle::look_after(Rc::clone(&house), appliance.clone(), mail, id);
         if house.handle.spawn("appliance", Box::pin(task)).is_err() {
             event!(Error, "vm.refused", vm = appliance.name, what = "there are too many tasks");
         }
     }
+    house.desk.tell_appliances();
 }

@@ -1,0 +1,117 @@
+//! What the television and the rest of the house tell each other.
+
+use crate::appliances::{Mail, Network};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use hv_abi::appliance::Appliance;
+use management::executor::Signal;
+use management::remote::Keys;
+use management::supervisor::{self, State, Wish};
+use management::tv::Roster;
+use ui::tv::{Event, VmId};
+
+/// Lies between the television and the house.
+#[derive(Default)]
+pub struct Desk {
+    /// Somebody reads what is told: there is a television.
+    read: Cell<bool>,
+    news: RefCell<VecDeque<Event>>,
+    keys: RefCell<Vec<Box<dyn Keys>>>,
+    /// There are news or keys.
+    pub came: Signal,
+    roster: RefCell<Roster>,
+    /// Who looks after each appliance, by its number.
+    mails: RefCell<Vec<Rc<Mail>>>,
+    network: RefCell<Option<Rc<Network>>>,
+    /// An appliance does something else than before.
+    moved: Signal,
+}
+
+impl Desk {
+    /// From now on somebody takes what is told.
+    pub fn open(&self) {
+        self.read.set(true);
+    }
+
+    /// Tells the television.
+    pub fn tell(&self, event: Event) {
+        if self.read.get() {
+            self.news.borrow_mut().push_back(event);
+            self.came.raise();
+        }
+    }
+
+    /// What was told first and not taken yet.
+    pub fn take(&self) -> Option<Event> {
+        self.news.borrow_mut().pop_front()
+    }
+
+    /// Gives the television more keyboards.
+    pub fn add_keys(&self, keys: Vec<Box<dyn Keys>>) {
+        self.keys.borrow_mut().extend(keys);
+        self.came.raise();
+    }
+
+    /// Takes those that were given.
+    pub fn take_keys(&self) -> Vec<Box<dyn Keys>> {
+        self.keys.take()
+    }
+
+    /// An appliance that is looked after by whoever has the other end of `mail`.
+    pub fn add(&self, appliance: &Appliance, mail: &Rc<Mail>) -> VmId {
+        self.mails.borrow_mut().push(Rc::clone(mail));
+        self.roster.borrow_mut().add(appliance)
+    }
+
+    /// Tells the television which appliances there are; it knows them from now on, even if they are none.
+    pub fn tell_appliances(&self) {
+        self.tell(Event::Appliances(self.roster.borrow().all()));
+    }
+
+    /// An appliance does that now.
+    pub fn is_now(&self, vm: VmId, state: State) {
+        let trouble = self.roster.borrow_mut().is_now(vm, state);
+        self.tell_appliances();
+        if let Some(trouble) = trouble {
+            self.tell(Event::Trouble(trouble));
+        }
+        self.moved.raise();
+    }
+
+    /// Wishes something of an appliance.
+    pub fn wish(&self, vm: VmId, wish: Wish) {
+        if let Some(mail) = self.mails.borrow().get(usize::from(vm.0)) {
+            mail.send(supervisor::Event::Wish(wish));
+        }
+    }
+
+    /// Its volume is so many percent.
+    pub fn set_volume(&self, vm: VmId, volume: u8) {
+        self.roster.borrow_mut().set_volume(vm, volume);
+    }
+
+    /// Wishes that every appliance stop, and waits until none runs. One task at a time may.
+    pub async fn all_stopped(&self) {
+        for mail in &*self.mails.borrow() {
+            mail.send(supervisor::Event::Wish(Wish::Stop));
+        }
+        while !self.roster.borrow().is_quiet() {
+            self.moved.wait().await;
+        }
+    }
+
+    /// The network is there.
+    pub fn set_network(&self, network: &Rc<Network>) {
+        *self.network.borrow_mut() = Some(Rc::clone(network));
+    }
+
+    /// Asks for a network address again.
+    pub fn reconnect(&self) {
+        if let Some(network) = &*self.network.borrow() {
+            network.reconnect();
+        }
+    }
+}

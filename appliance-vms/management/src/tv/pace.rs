@@ -1,0 +1,99 @@
+//! When a picture is drawn: as soon as something changes, but no more than sixty times a second.
+
+/// Milliseconds between two pictures at least.
+pub const FRAME: u64 = 1000 / 60;
+/// Milliseconds of a minute.
+const MINUTE: u64 = 60_000;
+
+/// Keeps the pace of pictures, and counts how long no key was pressed. Times are milliseconds of any
+/// clock.
+#[derive(Debug)]
+pub struct Pace {
+    /// Something is to be seen that is not yet.
+    stale: bool,
+    /// When the last picture was begun.
+    drawn: Option<u64>,
+    /// When a key was last pressed.
+    touched: u64,
+    /// It was told since then that nobody has.
+    idle_told: bool,
+}
+
+impl Pace {
+    /// Nothing was drawn yet.
+    pub const fn new(now: u64) -> Self {
+        Self { stale: true, drawn: None, touched: now, idle_told: false }
+    }
+
+    /// Something changes.
+    pub fn stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// A key was pressed.
+    pub fn touched(&mut self, now: u64) {
+        (self.touched, self.idle_told) = (now, false);
+    }
+
+    /// Whether a picture is due; then it is drawn from now on.
+    pub fn draw(&mut self, now: u64) -> bool {
+        let due = self.stale && self.next() <= now;
+        if due {
+            (self.stale, self.drawn) = (false, Some(now));
+        }
+        due
+    }
+
+    /// Whether no key was pressed for so many minutes; told once. 0 minutes are for ever.
+    pub fn is_idle(&mut self, minutes: u8, now: u64) -> bool {
+        let idle = self.idle_at(minutes).is_some_and(|at| at <= now);
+        self.idle_told |= idle;
+        idle
+    }
+
+    /// When [`Pace::draw`] or [`Pace::is_idle`] has something new to say.
+    pub fn deadline(&self, minutes: u8) -> Option<u64> {
+        let picture = self.stale.then(|| self.next());
+        picture.into_iter().chain(self.idle_at(minutes)).min()
+    }
+
+    fn next(&self) -> u64 {
+        self.drawn.map_or(0, |drawn| drawn + FRAME)
+    }
+
+    fn idle_at(&self, minutes: u8) -> Option<u64> {
+        (minutes > 0 && !self.idle_told).then(|| self.touched + u64::from(minutes) * MINUTE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_keep_their_distance_and_none_is_drawn_for_nothing() {
+        let mut pace = Pace::new(0);
+        assert_eq!(pace.deadline(0), Some(0));
+        assert!(pace.draw(5));
+        assert_eq!((pace.draw(100), pace.deadline(0)), (false, None));
+        pace.stale();
+        assert!(pace.draw(100));
+        pace.stale();
+        assert_eq!((pace.draw(101), pace.deadline(0)), (false, Some(100 + FRAME)));
+        assert!(pace.draw(100 + FRAME));
+    }
+
+    #[test]
+    fn idleness_is_told_once() {
+        let mut pace = Pace::new(0);
+        assert!(pace.draw(0));
+        assert!(!pace.is_idle(10, 10 * MINUTE - 1));
+        assert_eq!(pace.deadline(10), Some(10 * MINUTE));
+        assert!(pace.is_idle(10, 10 * MINUTE));
+        assert_eq!((pace.is_idle(10, 99 * MINUTE), pace.deadline(10)), (false, None));
+        pace.touched(100 * MINUTE);
+        assert_eq!(pace.deadline(10), Some(110 * MINUTE));
+        assert_eq!(pace.deadline(0), None, "0 is never");
+        assert!(!pace.is_idle(0, u64::MAX));
+    }
+}

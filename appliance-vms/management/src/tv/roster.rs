@@ -1,0 +1,112 @@
+//! The appliances, as the television shows them.
+
+use crate::supervisor::State;
+use alloc::vec::Vec;
+use hv_abi::appliance::{self, Start};
+use ui::tv::VmId;
+use ui::tv::state::{Appliance, Running, Trouble};
+
+/// Volume of an appliance that nobody has changed, in percent.
+const VOLUME: u8 = 100;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Roster(Vec<Appliance>);
+
+impl Roster {
+    /// Adds one that does not run yet.
+    pub fn add(&mut self, appliance: &appliance::Appliance) -> VmId {
+        let id = VmId(self.0.len() as u16);
+        self.0.push(Appliance {
+            id,
+            name: appliance.title.clone(),
+            running: Running::Off,
+            frame: None,
+            volume: VOLUME,
+            autostart: appliance.start == Start::Boot,
+        });
+        id
+    }
+
+    /// It does that now. What there is to tell the family of it, beside the state.
+    pub fn is_now(&mut self, id: VmId, state: State) -> Option<Trouble> {
+        let appliance = self.get(id)?;
+        appliance.running = match state {
+            State::Stopped => Running::Off,
+            State::Starting => Running::Starting,
+            // Until it is gone it is there.
+            State::Running | State::Ready | State::Stopping => Running::On,
+            State::Failed => Running::Failed,
+        };
+        (state == State::Failed).then_some(Trouble::KeepsFailing(id))
+    }
+
+    /// Its volume is so many percent.
+    pub fn set_volume(&mut self, id: VmId, volume: u8) {
+        if let Some(appliance) = self.get(id) {
+            appliance.volume = volume;
+        }
+    }
+
+    /// What the television is told.
+    pub fn all(&self) -> Vec<Appliance> {
+        self.0.clone()
+    }
+
+    /// Whether none runs, or is about to.
+    pub fn is_quiet(&self) -> bool {
+        !self.0.iter().any(Appliance::is_alive)
+    }
+
+    fn get(&mut self, id: VmId) -> Option<&mut Appliance> {
+        self.0.get_mut(usize::from(id.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use hv_abi::appliance::{Blob, Devices, Format, Kernel};
+
+    fn appliance(title: &str, start: Start) -> appliance::Appliance {
+        let image = Blob { offset: 0, len: 0, digest: [0; 32] };
+        appliance::Appliance {
+            name: "tv".into(),
+            title: title.into(),
+            cpus: 1,
+            memory: 0,
+            start,
+            kernel: Kernel { format: Format::Linux, image, initrd: None, cmdline: String::new() },
+            devices: Devices::default(),
+            disks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_runs_is_shown_by_its_title() {
+        let mut roster = Roster::default();
+        let television = roster.add(&appliance("Television", Start::Boot));
+        let games = roster.add(&appliance("Games", Start::Demand));
+        assert!(roster.is_quiet());
+        assert_eq!(roster.is_now(television, State::Running), None);
+        roster.set_volume(games, 40);
+        let shown = roster.all();
+        let rows: Vec<_> =
+            shown.iter().map(|one| (one.name.as_str(), one.running, one.volume, one.autostart)).collect();
+        assert_eq!(rows, [("Television", Running::On, 100, true), ("Games", Running::Off, 40, false)]);
+        assert!(!roster.is_quiet());
+    }
+
+    #[test]
+    fn one_that_was_given_up_is_a_trouble() {
+        let mut roster = Roster::default();
+        let id = roster.add(&appliance("Games", Start::Demand));
+        for state in [State::Starting, State::Running, State::Stopping, State::Stopped] {
+            assert_eq!(roster.is_now(id, state), None);
+        }
+        assert_eq!(roster.is_now(id, State::Failed), Some(Trouble::KeepsFailing(id)));
+        assert!(roster.is_quiet());
+        assert_eq!(roster.is_now(VmId(9), State::Failed), None, "there is none of that name");
+    }
+}
