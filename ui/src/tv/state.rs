@@ -285,8 +285,8 @@ pub struct Storage {
     pub used: u32,
     /// Gigabytes in all.
     pub total: u32,
-    /// The disk says that it will fail.
-    pub ailing: bool,
+    /// Whether the disk says that it will fail; `None`: it is not asked.
+    pub ailing: Option<bool>,
 }
 
 /// The box, in plain words.

@@ -61,7 +61,7 @@ pub fn house() -> House {
             address: "192.168.178.20".into(),
         },
         update: Update::Ready,
-        storage: Storage { used: 412, total: 1000, ailing: false },
+        storage: Storage { used: 412, total: 1000, ailing: Some(false) },
         machine: Machine {
             version: "0.4.0".into(),
             processor: "AMD Ryzen 5 5600U".into(),

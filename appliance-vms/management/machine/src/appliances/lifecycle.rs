@@ -41,6 +41,8 @@ impl Mail {
 struct Charge {
     house: Rc<House>,
     appliance: Appliance,
+    /// What the television knows it as.
+    id: VmId,
     mail: Rc<Mail>,
     vm: Option<Rc<Vm>>,
     /// Who answers its VM's accesses, and who waits for its end.
@@ -51,7 +53,7 @@ struct Charge {
 pub async fn look_after(house: Rc<House>, appliance: Appliance, mail: Rc<Mail>, id: VmId) {
     let mut supervisor = Supervisor::new();
     let mut charge =
-        Charge { house, appliance, mail: Rc::clone(&mail), vm: None, watchers: heapless::Vec::new() };
+        Charge { house, appliance, id, mail: Rc::clone(&mail), vm: None, watchers: heapless::Vec::new() };
     let mut state = supervisor.state();
     loop {
         let event = mail.next().await;
@@ -114,6 +116,7 @@ impl Charge {
             Command::Create => {
                 let event = match Vm::create(&self.house, &self.appliance).await {
                     Ok(vm) => {
+                        self.house.desk.runs_as(self.id, Some(vm.number()));
                         self.vm = Some(vm);
                         Event::Created
                     }
@@ -137,6 +140,7 @@ impl Charge {
                 for task in core::mem::take(&mut self.watchers) {
                     self.house.handle.cancel(task);
                 }
+                self.house.desk.runs_as(self.id, None);
                 if let Some(vm) = self.vm.take() {
                     vm.take_away(&self.house).await;
                 }

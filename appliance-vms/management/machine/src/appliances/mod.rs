@@ -57,4 +57,5 @@ pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, d
         }
     }
     house.desk.tell_appliances();
+    house.desk.tell(ui::tv::Event::Storage(house.storage.room().await));
 }

@@ -103,6 +103,11 @@ impl Vm {
         }
     }
 
+    /// hv's number for it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Lets it run.
     ///
     /// # Errors

@@ -1,8 +1,10 @@
 //! What the television and the rest of the house tell each other.
 
 use crate::appliances::{Mail, Network};
+use crate::hypercall;
+use crate::log::event;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -12,6 +14,10 @@ use management::remote::Keys;
 use management::supervisor::{self, State, Wish};
 use management::tv::Roster;
 use ui::tv::{Event, VmId};
+
+/// How urgent a VM is that is looked at, and one that is not (ABI.md, "Manifest").
+const FRONT: u64 = 1;
+const BACK: u64 = 2;
 
 /// Lies between the television and the house.
 #[derive(Default)]
@@ -25,6 +31,10 @@ pub struct Desk {
     roster: RefCell<Roster>,
     /// Who looks after each appliance, by its number.
     mails: RefCell<Vec<Rc<Mail>>>,
+    /// hv's numbers for the VMs of those that have one.
+    running: RefCell<BTreeMap<u16, u64>>,
+    /// Who is looked at.
+    front: Cell<Option<VmId>>,
     network: RefCell<Option<Rc<Network>>>,
     /// An appliance does something else than before.
     moved: Signal,
@@ -79,6 +89,37 @@ impl Desk {
             self.tell(Event::Trouble(trouble));
         }
         self.moved.raise();
+    }
+
+    /// hv knows an appliance's VM by that number now; `None`: it has none any more.
+    pub fn runs_as(&self, vm: VmId, number: Option<u64>) {
+        match number {
+            Some(number) => self.running.borrow_mut().insert(vm.0, number),
+            None => self.running.borrow_mut().remove(&vm.0),
+        };
+        if self.front.get() == Some(vm) {
+            self.set_class(vm, FRONT);
+        }
+    }
+
+    /// Who is looked at gets the CPUs before those that are not.
+    pub fn set_front(&self, vm: Option<VmId>) {
+        let before = self.front.replace(vm);
+        if before != vm {
+            for (vm, class) in [(before, BACK), (vm, FRONT)] {
+                if let Some(vm) = vm {
+                    self.set_class(vm, class);
+                }
+            }
+        }
+    }
+
+    fn set_class(&self, vm: VmId, class: u64) {
+        if let Some(&number) = self.running.borrow().get(&vm.0)
+            && let Err(refused) = hypercall::set_class(number, class)
+        {
+            event!(Warn, "mgmt.trouble", what = "a VM is not as urgent as it should be", why = refused);
+        }
     }
 
     /// Wishes something of an appliance.

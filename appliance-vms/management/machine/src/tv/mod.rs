@@ -28,7 +28,7 @@ use management::executor::Handle;
 use management::remote::{Key, Keys, Presses};
 use management::supervisor::Wish;
 use management::tv::{self, Pace};
-use ui::tv::{Command, Event, Painter, Settings, State, update};
+use ui::tv::{Command, Event, Painter, Place, Settings, State, VmId, update};
 
 /// Nanoseconds of a millisecond.
 const MILLI: u64 = 1_000_000;
@@ -172,6 +172,7 @@ impl Television {
             self.pace.stale();
             self.state = state;
         }
+        self.desk.set_front(front(&self.state));
         self.carry_out(command);
     }
 
@@ -230,6 +231,14 @@ impl Television {
         if self.painter.in_motion(now) {
             self.pace.stale();
         }
+    }
+}
+
+/// Whose picture is on the screen.
+fn front(state: &State) -> Option<VmId> {
+    match state.place {
+        Place::Watching(vm) | Place::Overlay(vm) | Place::Ask { vm, over_picture: true, .. } => Some(vm),
+        _ => None,
     }
 }
 
