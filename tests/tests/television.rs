@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use hearth_tests::PATIENCE;
+use hearth_tests::debian::{self, Guest, GuestBox};
 use hearth_tests::guests::{self, NEIGHBOUR, is_of};
 use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
     tests.add("tv/settings", settings);
     tests.add("tv/appliance", appliance);
     tests.add("tv/power", power);
+    let missing = debian::products().err().map(|error| format!("{error:#}"));
+    tests.add_if_possible("tv/debian", missing, debian_guest);
     tests.run()
 }
 
@@ -137,6 +140,34 @@ fn appliance() -> Result<()> {
         qemu.goes(&[OK], "watching")?;
         changes_to(qemu, "running")?;
         qemu.goes(&[HOME], "launcher")
+    })
+}
+
+/// Debian's own driver has the screen: its console is on the television and in its tile, and hears digits; it
+/// can keep neither Home nor the picture.
+fn debian_guest() -> Result<()> {
+    let guest = Guest { name: "debian", memory_mib: 512, volume_mib: 32, errand: "tell up".to_owned() };
+    let guest_box = GuestBox::of(&[guest])?;
+    let machine = Machine { memory_mib: 1024, ..base() };
+    Qemu::start_with(&machine, &guest_box.artifacts)?.check(|qemu| {
+        qemu.comes_to("launcher")?;
+        debian::wait_for_report(&mut qemu.log, "debian", "up")?;
+        qemu.goes(&[UP, OK], "watching")?;
+        qemu.says("tv-debian", &["Debian GNU/Linux 13", "login:"])?;
+        for digit in ["4", "0", "7"] {
+            qemu.qmp.press(&[digit])?;
+        }
+        qemu.says("tv-debian-digits", &["407"])?;
+        qemu.goes(&[HOME], "launcher")?;
+        qemu.says("tv-debian-tile", &["Debian", "On"])?;
+        qemu.goes(&[OK], "watching")?;
+        // The volume is shown over the picture, and then the picture is all there is again.
+        qemu.qmp.press(&[VOLUME_DOWN])?;
+        qemu.says("tv-debian-volume", &["Volume"])?;
+        qemu.goes_by_holding(HOME, "overlay")?;
+        qemu.says("tv-debian-overlay", &["Carry on", "Close"])?;
+        qemu.goes(&[BACK], "watching")?;
+        qemu.says("tv-debian-again", &["login:", "407"])
     })
 }
 

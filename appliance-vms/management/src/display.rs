@@ -8,7 +8,8 @@ pub trait Display {
     /// Its width and height in pixels.
     fn size(&self) -> Size;
 
-    /// Shows part of a picture of that size: `pixels` are all of it, line by line, `0x00RRGGBB` each. An
-    /// area that is not on the screen is not shown.
-    fn present(&mut self, pixels: &[u32], area: Rectangle);
+    /// Shows pixels, `0x00RRGGBB` each, in `area`: `pixels` begins with the area's first one, and its next line
+    /// begins `stride` pixels later. What is not on the screen, or not in `pixels`, is not shown; the upper byte
+    /// of a pixel means nothing.
+    fn present(&mut self, area: Rectangle, pixels: &[u32], stride: usize);
 }

@@ -23,7 +23,7 @@ use hv_core::sched::Class;
 use hv_defs::paging::{Mapping, PageSize, Rights, tables_needed};
 
 /// Its RAM, without its low memory.
-const RAM: u64 = 32 << 20;
+const RAM: u64 = 64 << 20;
 /// Its low memory: where its other CPUs start.
 const LOW_RAM: u64 = 64 << 10;
 /// Stack that it starts on.

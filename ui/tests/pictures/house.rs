@@ -16,7 +16,7 @@ const HEIGHT: u32 = 180;
 impl Pictures for Film {
     fn picture(&self, _of: VmId) -> Option<Picture<'_>> {
         static PIXELS: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(sunset);
-        Some(Picture { width: WIDTH, pixels: &PIXELS })
+        Some(Picture::new(WIDTH, &PIXELS))
     }
 }
 

@@ -36,6 +36,11 @@ pub fn key(key: Key) -> UiKey {
     }
 }
 
+/// Whether a guest that is looked at hears the key; the others are the box's, whatever a guest does.
+pub fn is_guests(key: Key) -> bool {
+    !matches!(key, Key::Home | Key::Menu | Key::VolumeUp | Key::VolumeDown | Key::Mute)
+}
+
 /// What the interface calls a press.
 pub fn press(press: Press) -> UiPress {
     match press {
@@ -79,6 +84,7 @@ mod tests {
             assert!(!named[at + 1..].contains(one), "{one:?}");
         }
         assert_eq!(key(Key::Home), UiKey::Home);
+        assert!(!is_guests(Key::Home) && is_guests(Key::Back));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 /// Milliseconds between two pictures at least.
 pub const FRAME: u64 = 1000 / 60;
+/// Milliseconds between two pictures in a tile at least: it is to be seen that something moves.
+pub const GLIMPSE: u64 = 100;
 /// Milliseconds of a minute.
 const MINUTE: u64 = 60_000;
 
@@ -13,6 +15,9 @@ pub struct Pace {
     stale: bool,
     /// When the last picture was begun.
     drawn: Option<u64>,
+    /// Something moves that is seen in a tile, and when that was last drawn.
+    moved: bool,
+    glimpsed: Option<u64>,
     /// When a key was last pressed.
     touched: u64,
     /// It was told since then that nobody has.
@@ -22,12 +27,26 @@ pub struct Pace {
 impl Pace {
     /// Nothing was drawn yet.
     pub const fn new(now: u64) -> Self {
-        Self { stale: true, drawn: None, touched: now, idle_told: false }
+        Self { stale: true, drawn: None, moved: false, glimpsed: None, touched: now, idle_told: false }
     }
 
     /// Something changes.
     pub fn stale(&mut self) {
         self.stale = true;
+    }
+
+    /// Something moves that is seen in a tile.
+    pub fn moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// Whether tiles are to be drawn anew; then they are.
+    pub fn glimpse(&mut self, now: u64) -> bool {
+        let due = self.moved && self.next_glimpse() <= now;
+        if due {
+            (self.moved, self.glimpsed) = (false, Some(now));
+        }
+        due
     }
 
     /// A key was pressed.
@@ -51,14 +70,19 @@ impl Pace {
         idle
     }
 
-    /// When [`Pace::draw`] or [`Pace::is_idle`] has something new to say.
+    /// When [`Pace::draw`], [`Pace::glimpse`] or [`Pace::is_idle`] has something new to say.
     pub fn deadline(&self, minutes: u8) -> Option<u64> {
         let picture = self.stale.then(|| self.next());
-        picture.into_iter().chain(self.idle_at(minutes)).min()
+        let glimpse = self.moved.then(|| self.next_glimpse());
+        picture.into_iter().chain(glimpse).chain(self.idle_at(minutes)).min()
     }
 
     fn next(&self) -> u64 {
         self.drawn.map_or(0, |drawn| drawn + FRAME)
+    }
+
+    fn next_glimpse(&self) -> u64 {
+        self.glimpsed.map_or(0, |glimpsed| glimpsed + GLIMPSE)
     }
 
     fn idle_at(&self, minutes: u8) -> Option<u64> {
@@ -81,6 +105,18 @@ mod tests {
         pace.stale();
         assert_eq!((pace.draw(101), pace.deadline(0)), (false, Some(100 + FRAME)));
         assert!(pace.draw(100 + FRAME));
+    }
+
+    #[test]
+    fn tiles_are_drawn_ten_times_a_second() {
+        let mut pace = Pace::new(0);
+        assert!(pace.draw(0) && !pace.glimpse(0));
+        pace.moved();
+        assert!(pace.glimpse(5) && !pace.glimpse(5));
+        pace.moved();
+        assert_eq!((pace.glimpse(50), pace.deadline(0)), (false, Some(5 + GLIMPSE)));
+        assert!(pace.glimpse(5 + GLIMPSE));
+        assert_eq!(pace.deadline(0), None);
     }
 
     #[test]

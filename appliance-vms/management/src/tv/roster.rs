@@ -9,57 +9,85 @@ use ui::tv::state::{Appliance, Running, Trouble};
 /// Volume of an appliance that nobody has changed, in percent.
 const VOLUME: u8 = 100;
 
+/// An appliance.
+#[derive(Debug)]
+struct Row {
+    shown: Appliance,
+    /// What it does.
+    state: State,
+    /// It is to have a picture.
+    display: bool,
+}
+
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Roster(Vec<Appliance>);
+pub struct Roster(Vec<Row>);
 
 impl Roster {
     /// Adds one that does not run yet.
     pub fn add(&mut self, appliance: &appliance::Appliance) -> VmId {
         let id = VmId(self.0.len() as u16);
-        self.0.push(Appliance {
+        let shown = Appliance {
             id,
             name: appliance.title.clone(),
             running: Running::Off,
             frame: None,
             volume: VOLUME,
             autostart: appliance.start == Start::Boot,
-        });
+        };
+        self.0.push(Row { shown, state: State::Stopped, display: appliance.devices.display });
         id
     }
 
     /// It does that now. What there is to tell the family of it, beside the state.
     pub fn is_now(&mut self, id: VmId, state: State) -> Option<Trouble> {
-        let appliance = self.get(id)?;
-        appliance.running = match state {
-            State::Stopped => Running::Off,
-            State::Starting => Running::Starting,
-            // Until it is gone it is there.
-            State::Running | State::Ready | State::Stopping => Running::On,
-            State::Failed => Running::Failed,
-        };
+        let row = self.get(id)?;
+        row.state = state;
+        row.settle();
         (state == State::Failed).then_some(Trouble::KeepsFailing(id))
     }
 
     /// Its volume is so many percent.
     pub fn set_volume(&mut self, id: VmId, volume: u8) {
-        if let Some(appliance) = self.get(id) {
-            appliance.volume = volume;
+        if let Some(row) = self.get(id) {
+            row.shown.volume = volume;
+        }
+    }
+
+    /// It shows another picture, or none.
+    pub fn shows(&mut self, id: VmId, picture: bool) {
+        if let Some(row) = self.get(id) {
+            row.shown.frame = picture.then(|| row.shown.frame.map_or(0, |frame| frame.wrapping_add(1)));
+            row.settle();
         }
     }
 
     /// What the television is told.
     pub fn all(&self) -> Vec<Appliance> {
-        self.0.clone()
+        self.0.iter().map(|row| row.shown.clone()).collect()
     }
 
     /// Whether none runs, or is about to.
     pub fn is_quiet(&self) -> bool {
-        !self.0.iter().any(Appliance::is_alive)
+        !self.0.iter().any(|row| row.shown.is_alive())
     }
 
-    fn get(&mut self, id: VmId) -> Option<&mut Appliance> {
+    fn get(&mut self, id: VmId) -> Option<&mut Row> {
         self.0.get_mut(usize::from(id.0))
+    }
+}
+
+impl Row {
+    fn settle(&mut self) {
+        self.shown.running = match self.state {
+            State::Stopped => Running::Off,
+            State::Starting => Running::Starting,
+            // One that is to have a picture is not there before it has one.
+            State::Running if self.display && self.shown.frame.is_none() => Running::Starting,
+            // Until it is gone it is there.
+            State::Running | State::Ready | State::Stopping => Running::On,
+            State::Failed => Running::Failed,
+        };
     }
 }
 
@@ -96,6 +124,24 @@ mod tests {
             shown.iter().map(|one| (one.name.as_str(), one.running, one.volume, one.autostart)).collect();
         assert_eq!(rows, [("Television", Running::On, 100, true), ("Games", Running::Off, 40, false)]);
         assert!(!roster.is_quiet());
+    }
+
+    #[test]
+    fn one_with_a_screen_starts_until_it_has_a_picture() {
+        let mut roster = Roster::default();
+        let mut appliance = appliance("Television", Start::Boot);
+        appliance.devices.display = true;
+        let id = roster.add(&appliance);
+        let shown = |roster: &Roster| roster.all().first().map(|one| (one.running, one.frame));
+        roster.is_now(id, State::Running);
+        assert_eq!(shown(&roster), Some((Running::Starting, None)));
+        roster.shows(id, true);
+        assert_eq!(shown(&roster), Some((Running::On, Some(0))));
+        roster.shows(id, true);
+        assert_eq!(shown(&roster), Some((Running::On, Some(1))));
+        roster.shows(id, false);
+        roster.is_now(id, State::Stopped);
+        assert_eq!(shown(&roster), Some((Running::Off, None)));
     }
 
     #[test]

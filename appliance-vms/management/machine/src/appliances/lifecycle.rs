@@ -116,7 +116,7 @@ impl Charge {
             Command::Create => {
                 let event = match Vm::create(&self.house, &self.appliance).await {
                     Ok(vm) => {
-                        self.house.desk.runs_as(self.id, Some(vm.number()));
+                        self.house.desk.runs_as(self.id, vm.faces());
                         self.vm = Some(vm);
                         Event::Created
                     }
@@ -140,7 +140,7 @@ impl Charge {
                 for task in core::mem::take(&mut self.watchers) {
                     self.house.handle.cancel(task);
                 }
-                self.house.desk.runs_as(self.id, None);
+                self.house.desk.is_gone(self.id);
                 if let Some(vm) = self.vm.take() {
                     vm.take_away(&self.house).await;
                 }

@@ -11,15 +11,18 @@ mod vm;
 pub use clock::Clock;
 pub use lifecycle::Mail;
 pub use network::Network;
+pub use pc::{Remote, Screen};
 
 use crate::drivers::Found;
+use crate::heap;
 use crate::log::event;
 use crate::tv::Desk;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use hv_abi::appliance::Start;
+use hv_abi::appliance::{Appliance, Start};
 use management::executor::Handle;
 use management::supervisor::{Event, Wish};
+use management::virtio::gpu::Mode;
 use storage::Storage;
 
 /// What all appliances share.
@@ -34,6 +37,8 @@ pub struct House {
     pub clock: Rc<Clock>,
     /// What the television is told.
     pub desk: Rc<Desk>,
+    /// What a guest's screen shows, and how many bytes its pictures may have.
+    pub pictures: (Mode, usize),
     /// vCPUs that a VM can have.
     pub cpus: u64,
 }
@@ -44,7 +49,8 @@ pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, d
     let network = Network::new(handle, found.nics, Rc::clone(&desk));
     desk.set_network(&network);
     let Some(storage) = Storage::open(&found.disks).await else { return desk.tell_appliances() };
-    let house = Rc::new(House { handle: handle.clone(), storage, network, clock, desk, cpus });
+    let pictures = (desk.mode(), budget(storage.appliances()));
+    let house = Rc::new(House { handle: handle.clone(), storage, network, clock, desk, pictures, cpus });
     for appliance in house.storage.appliances() {
         let mail = Rc::new(Mail::default());
         let id = house.desk.add(appliance, &mail);
@@ -58,4 +64,11 @@ pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, d
     }
     house.desk.tell_appliances();
     house.desk.tell(ui::tv::Event::Storage(house.storage.room().await));
+}
+
+/// Bytes that each guest's pictures may have: half of the heap is for them, so that however many they make,
+/// what else there is to do finds memory.
+fn budget(appliances: &[Appliance]) -> usize {
+    let screens = appliances.iter().filter(|appliance| appliance.devices.display).count();
+    (heap::bytes() / 2) as usize / screens.max(1)
 }

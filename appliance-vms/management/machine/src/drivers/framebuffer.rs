@@ -48,16 +48,21 @@ impl Display for Framebuffer {
         Size::new(self.mode.width, self.mode.height)
     }
 
-    fn present(&mut self, pixels: &[u32], area: Rectangle) {
-        let area = area.intersection(&Rectangle::new(Point::zero(), self.size()));
-        let (left, width) = (area.top_left.x.unsigned_abs(), area.size.width as usize);
-        for y in area.rows().map(i32::unsigned_abs) {
-            let start = y as usize * self.mode.width as usize + left as usize;
+    fn present(&mut self, area: Rectangle, pixels: &[u32], stride: usize) {
+        let whole = Rectangle::new(Point::zero(), self.size());
+        let seen = area.intersection(&whole);
+        // An area that begins on the screen loses nothing at its left and above.
+        if seen.top_left != area.top_left {
+            return;
+        }
+        let (left, width) = (seen.top_left.x.unsigned_abs(), seen.size.width as usize);
+        for (line, y) in seen.rows().map(i32::unsigned_abs).enumerate() {
+            let start = line * stride;
             let Some(line) = pixels.get(start..start + width) else { return };
             let at = u64::from(y) * u64::from(self.mode.stride) + u64::from(left) * PIXEL;
             if self.mode.format == PixelFormat::RGBX {
                 self.line.clear();
-                self.line.extend(line.iter().map(|pixel| pixel.swap_bytes() >> 8));
+                self.line.extend(line.iter().map(|pixel| (pixel << 8).swap_bytes()));
                 self.pixels.copy_in(at, &self.line);
             } else {
                 self.pixels.copy_in(at, line);

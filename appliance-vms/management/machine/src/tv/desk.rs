@@ -1,6 +1,6 @@
 //! What the television and the rest of the house tell each other.
 
-use crate::appliances::{Mail, Network};
+use crate::appliances::{Mail, Network, Remote, Screen};
 use crate::hypercall;
 use crate::log::event;
 use alloc::boxed::Box;
@@ -10,14 +10,26 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use hv_abi::appliance::Appliance;
 use management::executor::Signal;
-use management::remote::Keys;
+use management::remote::{Key, Keys};
 use management::supervisor::{self, State, Wish};
 use management::tv::Roster;
+use management::virtio::gpu::Mode;
+use management::virtio::input::InputEvent;
 use ui::tv::{Event, VmId};
 
 /// How urgent a VM is that is looked at, and one that is not (ABI.md, "Manifest").
 const FRONT: u64 = 1;
 const BACK: u64 = 2;
+
+/// What the television needs of a VM.
+pub struct Faces {
+    /// hv's number for it.
+    pub number: u64,
+    /// Its screen.
+    pub screen: Option<Screen>,
+    /// Its remote control.
+    pub remote: Option<Remote>,
+}
 
 /// Lies between the television and the house.
 #[derive(Default)]
@@ -31,8 +43,10 @@ pub struct Desk {
     roster: RefCell<Roster>,
     /// Who looks after each appliance, by its number.
     mails: RefCell<Vec<Rc<Mail>>>,
-    /// hv's numbers for the VMs of those that have one.
-    running: RefCell<BTreeMap<u16, u64>>,
+    /// The VMs of those that have one.
+    running: RefCell<BTreeMap<u16, Faces>>,
+    /// What guests' screens show.
+    mode: Cell<Option<Mode>>,
     /// Who is looked at.
     front: Cell<Option<VmId>>,
     network: RefCell<Option<Rc<Network>>>,
@@ -91,15 +105,50 @@ impl Desk {
         self.moved.raise();
     }
 
-    /// hv knows an appliance's VM by that number now; `None`: it has none any more.
-    pub fn runs_as(&self, vm: VmId, number: Option<u64>) {
-        match number {
-            Some(number) => self.running.borrow_mut().insert(vm.0, number),
-            None => self.running.borrow_mut().remove(&vm.0),
-        };
+    /// An appliance has a VM now.
+    pub fn runs_as(&self, vm: VmId, faces: Faces) {
+        self.running.borrow_mut().insert(vm.0, faces);
         if self.front.get() == Some(vm) {
             self.set_class(vm, FRONT);
         }
+        self.came.raise();
+    }
+
+    /// It has none any more.
+    pub fn is_gone(&self, vm: VmId) {
+        self.running.borrow_mut().remove(&vm.0);
+        self.roster.borrow_mut().shows(vm, false);
+        self.tell_appliances();
+    }
+
+    /// The screens of all guests that have one.
+    pub fn screens(&self) -> Vec<(VmId, Screen)> {
+        let running = self.running.borrow();
+        let screens = running.iter().map(|(&id, faces)| (VmId(id), faces.screen.clone()));
+        screens.filter_map(|(id, screen)| Some((id, screen?))).collect()
+    }
+
+    /// A key of the remote control is down or up, for a guest.
+    pub fn send_key(&self, vm: VmId, key: Key, down: bool) {
+        if let Some(Faces { remote: Some(remote), .. }) = self.running.borrow().get(&vm.0) {
+            // A guest that does not listen learns later which keys are still down.
+            remote.borrow_mut().device_mut().send(&[InputEvent::key(key.evdev(), down)]);
+        }
+    }
+
+    /// An appliance shows another picture, or none.
+    pub fn shows(&self, vm: VmId, picture: bool) {
+        self.roster.borrow_mut().shows(vm, picture);
+    }
+
+    /// What guests' screens show: what the television can show in its own pixels.
+    pub fn mode(&self) -> Mode {
+        self.mode.get().unwrap_or(Mode::Hd)
+    }
+
+    /// See [`Desk::mode`].
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.set(Some(mode));
     }
 
     /// Who is looked at gets the CPUs before those that are not.
@@ -115,8 +164,8 @@ impl Desk {
     }
 
     fn set_class(&self, vm: VmId, class: u64) {
-        if let Some(&number) = self.running.borrow().get(&vm.0)
-            && let Err(refused) = hypercall::set_class(number, class)
+        if let Some(faces) = self.running.borrow().get(&vm.0)
+            && let Err(refused) = hypercall::set_class(faces.number, class)
         {
             event!(Warn, "mgmt.trouble", what = "a VM is not as urgent as it should be", why = refused);
         }

@@ -6,10 +6,11 @@
 
 mod desk;
 mod facts;
+mod gallery;
 
-pub use desk::Desk;
+pub use desk::{Desk, Faces};
 
-use crate::appliances::Clock;
+use crate::appliances::{Clock, Screen};
 use crate::drivers::framebuffer::Framebuffer;
 use crate::drivers::ps2;
 use crate::entry::Handover;
@@ -23,17 +24,22 @@ use core::pin::Pin;
 use core::task::Poll;
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
+use gallery::{Gallery, area, in_own_size};
 use management::display::Display;
 use management::executor::Handle;
 use management::remote::{Key, Keys, Presses};
 use management::supervisor::Wish;
 use management::tv::{self, Pace};
-use ui::tv::{Command, Event, Painter, Place, Settings, State, VmId, update};
+use management::virtio::gpu::{Changes, Mode};
+use ui::tv::state::{Appliance, Running};
+use ui::tv::{Command, Event, Painter, Pictures, Place, Settings, State, VmId, update};
 
 /// Nanoseconds of a millisecond.
 const MILLI: u64 = 1_000_000;
 /// Pixels that are drawn or shown before other tasks have a turn.
 const PIECE: u32 = 32 << 10;
+/// Most parts of a picture that are noted: after that it is all of it.
+const MOST_FRESH: usize = 64;
 /// How long appliances may take to stop before the box ends all the same: each may take half a minute.
 const LAST_PATIENCE: u64 = 40_000 * MILLI;
 
@@ -49,11 +55,18 @@ struct Television {
     painter: Painter,
     /// The screen that was drawn last.
     shown: &'static str,
+    /// Parts of the picture that is watched, which are new and go to the screen as they are.
+    fresh: Vec<Rectangle>,
+    /// Guests that show something new in a tile or behind something else.
+    moved: Vec<VmId>,
+    /// Keys that are down, and the guest that was told.
+    passed: Vec<(VmId, Key)>,
 }
 
 /// What ends a wait.
 enum Woken {
     Key(Key, bool),
+    Screen(VmId, Changes),
     News,
     Time,
 }
@@ -84,6 +97,8 @@ pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<C
     };
     let Size { width, height } = display.size();
     event!(Info, "display.found", driver = "framebuffer", mode = format_args!("{width}x{height}"));
+    let is_large = width >= Mode::FullHd.size().0 && height >= Mode::FullHd.size().1;
+    desk.set_mode(if is_large { Mode::FullHd } else { Mode::Hd });
     desk.open();
     desk.tell(Event::Machine(facts::machine(handover)));
     let now = handle.now() / MILLI;
@@ -97,6 +112,9 @@ pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<C
         state: State::new(Settings::default()),
         painter,
         shown: "",
+        fresh: Vec::new(),
+        moved: Vec::new(),
+        passed: Vec::new(),
     };
     let time = facts::tell_time(handle.clone(), Rc::clone(clock), Rc::clone(desk));
     let spawned = [handle.spawn("clock", time), handle.spawn("tv", television.run())];
@@ -109,13 +127,8 @@ impl Television {
     async fn run(mut self) {
         loop {
             match self.next().await {
-                Woken::Key(key, down) => {
-                    let now = self.now();
-                    self.pace.touched(now);
-                    if let Some((key, press)) = self.presses.key(key, down, now) {
-                        self.on(Event::Key(tv::key(key), tv::press(press)));
-                    }
-                }
+                Woken::Key(key, down) => self.key(key, down),
+                Woken::Screen(vm, changes) => self.see(vm, changes),
                 Woken::News => {
                     self.keys.extend(self.desk.take_keys());
                     while let Some(event) = self.desk.take() {
@@ -130,6 +143,12 @@ impl Television {
             }
             if self.pace.is_idle(self.state.settings.screen_off_after, now) {
                 self.on(Event::Idle);
+            }
+            if self.pace.glimpse(now) {
+                for vm in core::mem::take(&mut self.moved) {
+                    self.desk.shows(vm, true);
+                }
+                self.desk.tell_appliances();
             }
             if self.pace.draw(now) {
                 self.draw(now).await;
@@ -148,10 +167,16 @@ impl Television {
         let deadline = idle.into_iter().chain(self.presses.deadline()).min();
         let mut alarm = deadline.map(|deadline| self.handle.sleep_until(deadline * MILLI));
         let (keys, came) = (&mut self.keys, &self.desk.came);
+        let screens = self.desk.screens();
         poll_fn(|context| {
             for keys in &mut *keys {
                 if let Poll::Ready((key, down)) = keys.poll_key(context) {
                     return Poll::Ready(Woken::Key(key, down));
+                }
+            }
+            for (vm, screen) in &screens {
+                if let Poll::Ready(changes) = screen.borrow_mut().device_mut().poll_changes(context) {
+                    return Poll::Ready(Woken::Screen(*vm, changes));
                 }
             }
             if came.poll(context).is_ready() {
@@ -165,6 +190,63 @@ impl Television {
         .await
     }
 
+    /// A key is down or up: for the guest that is watched, or for the interface.
+    fn key(&mut self, key: Key, down: bool) {
+        let now = self.now();
+        self.pace.touched(now);
+        let told = self.passed.iter().position(|passed| passed.1 == key);
+        match (told, self.state.place) {
+            (Some(at), _) if !down => {
+                let (vm, _) = self.passed.swap_remove(at);
+                self.desk.send_key(vm, key, false);
+            }
+            (None, Place::Watching(vm)) if down && tv::is_guests(key) => {
+                self.passed.push((vm, key));
+                self.desk.send_key(vm, key, true);
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                if let Some((key, press)) = self.presses.key(key, down, now) {
+                    self.on(Event::Key(tv::key(key), tv::press(press)));
+                }
+            }
+        }
+    }
+
+    /// A guest shows something new.
+    fn see(&mut self, vm: VmId, changes: Changes) {
+        let screens = self.desk.screens();
+        let gallery = Gallery::open(&screens);
+        let picture = gallery.picture(vm);
+        let known = self.state.house.appliance(vm).is_some_and(|appliance| appliance.frame.is_some());
+        if known != picture.is_some() {
+            self.desk.shows(vm, picture.is_some());
+            self.desk.tell_appliances();
+        } else if self.is_alone(vm)
+            && picture.is_some_and(|shown| in_own_size(&shown, self.display.size()).is_some())
+        {
+            self.fresh.extend(changes.damage.into_iter().map(area));
+            if self.fresh.len() > MOST_FRESH {
+                let everything = Rectangle::new(Point::zero(), self.display.size());
+                self.fresh = [everything].into();
+            }
+            self.pace.stale();
+        } else if picture.is_some() {
+            if !self.moved.contains(&vm) {
+                self.moved.push(vm);
+            }
+            self.pace.moved();
+        }
+    }
+
+    /// Whether there is nothing but a guest's picture on the screen.
+    fn is_alone(&self, vm: VmId) -> bool {
+        let runs = |appliance: &Appliance| appliance.running == Running::On;
+        self.state.place == Place::Watching(vm)
+            && self.state.house.appliance(vm).is_some_and(runs)
+            && !self.painter.in_motion(self.now())
+    }
+
     /// Something has happened.
     fn on(&mut self, event: Event) {
         let (state, command) = update(self.state.clone(), event);
@@ -173,6 +255,11 @@ impl Television {
             self.state = state;
         }
         self.desk.set_front(front(&self.state));
+        if !matches!(self.state.place, Place::Watching(_)) {
+            for (vm, key) in self.passed.drain(..) {
+                self.desk.send_key(vm, key, false);
+            }
+        }
         self.carry_out(command);
     }
 
@@ -197,6 +284,18 @@ impl Television {
         }
     }
 
+    /// Shows a part of a guest's picture as it is.
+    fn pass_on(&mut self, vm: VmId, piece: Rectangle, screens: &[(VmId, Screen)]) {
+        let gallery = Gallery::open(screens);
+        if let Some(picture) = gallery.picture(vm)
+            && let Some(at) = in_own_size(&picture, self.display.size())
+        {
+            let stride = picture.stride as usize;
+            let pixels = picture.pixels.get(start(piece, stride)..).unwrap_or_default();
+            self.display.present(Rectangle::new(at + piece.top_left, piece.size), pixels, stride);
+        }
+    }
+
     /// Stops all appliances, and then the box.
     fn end(&self, how: fn() -> hypercall::Outcome) {
         let (handle, desk) = (self.handle.clone(), Rc::clone(&self.desk));
@@ -214,14 +313,27 @@ impl Television {
     /// Draws what is to be seen now.
     async fn draw(&mut self, now: u64) {
         let damage = self.painter.plan(&self.state, now);
+        let screens = self.desk.screens();
         for piece in damage.iter().copied().flat_map(pieces) {
-            self.painter.draw(piece, &());
+            self.painter.draw(piece, &Gallery::open(&screens));
             self.handle.give_way().await;
         }
         // The screen never shows what is drawn by half.
         for piece in damage.into_iter().flat_map(pieces) {
-            self.display.present(self.painter.surface().pixels(), piece);
+            let surface = self.painter.surface();
+            let stride = surface.size().width as usize;
+            let pixels = surface.pixels().get(start(piece, stride)..).unwrap_or_default();
+            self.display.present(piece, pixels, stride);
             self.handle.give_way().await;
+        }
+        let fresh = core::mem::take(&mut self.fresh);
+        if let Place::Watching(vm) = self.state.place
+            && self.is_alone(vm)
+        {
+            for piece in fresh.into_iter().flat_map(pieces) {
+                self.pass_on(vm, piece, &screens);
+                self.handle.give_way().await;
+            }
         }
         let name = self.state.place.name();
         if name != self.shown {
@@ -232,6 +344,11 @@ impl Television {
             self.pace.stale();
         }
     }
+}
+
+/// The first pixel of an area, in pixels that have so many a line.
+fn start(area: Rectangle, stride: usize) -> usize {
+    area.top_left.y.unsigned_abs() as usize * stride + area.top_left.x.unsigned_abs() as usize
 }
 
 /// Whose picture is on the screen.
