@@ -159,7 +159,7 @@ fn debian_guest() -> Result<()> {
         }
         qemu.says("tv-debian-digits", &["407"])?;
         qemu.goes(&[HOME], "launcher")?;
-        qemu.says("tv-debian-tile", &["Debian", "On"])?;
+        qemu.says("tv-debian-tile", &["debian", "On"])?;
         qemu.goes(&[OK], "watching")?;
         // The volume is shown over the picture, and then the picture is all there is again.
         qemu.qmp.press(&[VOLUME_DOWN])?;
