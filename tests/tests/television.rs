@@ -16,9 +16,13 @@ fn main() -> ExitCode {
     for door in Door::ALL {
         tests.add(format!("tv/{}", door.name()), move || launcher(door));
     }
+    for door in [Door::Rom, Door::Pvh] {
+        tests.add(format!("tv/{}/full-hd", door.name()), move || full_hd(door));
+    }
     tests.add("tv/virtio-keyboard", virtio_keyboard);
     tests.add("tv/first-run", first_run);
     tests.add("tv/settings", settings);
+    tests.add("tv/settings-kept", settings_kept);
     tests.add("tv/appliance", appliance);
     tests.add("tv/power", power);
     let missing = debian::products().err().map(|error| format!("{error:#}"));
@@ -40,6 +44,21 @@ fn launcher(door: Door) -> Result<()> {
         )?;
         qemu.goes(&[RIGHT, OK], "settings")?;
         qemu.goes(&[BACK], "launcher")
+    })
+}
+
+/// A screen that says it is larger gets a larger picture.
+fn full_hd(door: Door) -> Result<()> {
+    let extra = ["-global", "VGA.xres=1920", "-global", "VGA.yres=1080"].map(str::to_owned).to_vec();
+    Qemu::start(&Machine { door, extra, ..base() })?.check(|qemu| {
+        qemu.comes_to("launcher")?;
+        let screen = qemu.screen()?;
+        ensure!((screen.width, screen.height) == (1920, 1080), "{}×{}", screen.width, screen.height);
+        qemu.says(
+            &format!("tv-full-hd-{}", door.name()),
+            &["Hearth", "Settings", "Nothing is installed yet."],
+        )?;
+        qemu.goes(&[RIGHT, OK], "settings")
     })
 }
 
@@ -110,6 +129,25 @@ fn settings() -> Result<()> {
         qemu.goes(&[DOWN, OK], "settings-about")?;
         qemu.says("tv-settings-about", &["AMD EPYC", "AMD-V", env!("CARGO_PKG_VERSION")])?;
         qemu.goes(&[HOME], "launcher")
+    })
+}
+
+/// What was set is so after a restart that nobody announced, and the first run is over.
+fn settings_kept() -> Result<()> {
+    Qemu::start(&base())?.check(|qemu| {
+        qemu.comes_to("launcher")?;
+        qemu.goes(&[OK], "wizard-language")?;
+        // "Deutsch", then what is offered, to the end.
+        qemu.goes(&[RIGHT, OK], "wizard-look")?;
+        qemu.goes(&[OK], "wizard-sound")?;
+        qemu.goes(&[DOWN, OK], "wizard-network")?;
+        qemu.goes(&[OK], "wizard-end")?;
+        qemu.goes(&[OK], "launcher")?;
+        qemu.log.wait_for("settings.kept", PATIENCE)?;
+        qemu.qmp.reset()?;
+        qemu.comes_to("launcher")?;
+        qemu.says("tv-settings-kept", &["Einstellungen", "Ausschalten"])?;
+        qemu.goes(&[OK], "settings")
     })
 }
 

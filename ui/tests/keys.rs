@@ -144,6 +144,15 @@ fn the_first_run_is_offered_and_can_be_left_for_later() {
 }
 
 #[test]
+fn what_was_set_before_counts_again() {
+    let set = Settings { set_up: true, volume: 20, ..Settings::default() };
+    let (state, command) = update(State::new(Settings::default()), Event::Settings(set));
+    assert_eq!((state.settings, command), (set, Command::None));
+    let (state, _) = update(state, Event::Appliances(house::house().appliances));
+    assert_eq!(state.focus(), Some(Id::Tile(TV)));
+}
+
+#[test]
 fn the_first_tile_has_the_focus_once_it_is_known() {
     let appliances = house::house().appliances;
     let fresh = State::new(Settings { set_up: true, ..Settings::default() });

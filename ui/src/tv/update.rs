@@ -60,6 +60,8 @@ pub enum Event {
     Storage(Storage),
     /// The box.
     Machine(Machine),
+    /// What was set before the box was switched on.
+    Settings(Settings),
     /// Something went wrong.
     Trouble(Trouble),
 }
@@ -113,6 +115,7 @@ pub fn update(mut state: State, event: Event) -> (State, Command) {
     let command = match event {
         Event::Key(key, press) => state.key(key, press),
         Event::Idle => state.idle(),
+        Event::Settings(settings) => state.recall(settings),
         fact => {
             let knew = state.house.known;
             state.house.learn(fact);
@@ -139,7 +142,7 @@ impl House {
                 self.troubles.insert(0, trouble);
                 self.troubles.truncate(TROUBLES);
             }
-            Event::Trouble(_) | Event::Key(..) | Event::Idle => {}
+            Event::Settings(_) | Event::Trouble(_) | Event::Key(..) | Event::Idle => {}
         }
     }
 }
@@ -171,6 +174,18 @@ impl State {
             (_, Key::Ok) => self.focus().map_or(Command::None, |id| self.act(id)),
             _ => Command::None,
         }
+    }
+
+    /// Takes what was set before. Who need not set up the box is not asked to.
+    fn recall(&mut self, settings: Settings) -> Command {
+        self.settings = settings;
+        if settings.set_up && self.launcher_focus == Id::SetUp {
+            self.launcher_focus = Id::OpenSettings;
+            if self.wanted == Id::SetUp {
+                self.wanted = Id::OpenSettings;
+            }
+        }
+        Command::None
     }
 
     /// The tiles are there now: the first one gets the focus, if the viewer has not moved it and need

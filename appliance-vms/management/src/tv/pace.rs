@@ -7,6 +7,9 @@ pub const GLIMPSE: u64 = 100;
 /// Milliseconds of a minute.
 const MINUTE: u64 = 60_000;
 
+/// How long the first picture waits for what the house is like, in milliseconds.
+pub const PATIENCE: u64 = 2000;
+
 /// Keeps the pace of pictures, and counts how long no key was pressed. Times are milliseconds of any
 /// clock.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub struct Pace {
     stale: bool,
     /// When the last picture was begun.
     drawn: Option<u64>,
+    /// There is no picture before then.
+    earliest: u64,
     /// Something moves that is seen in a tile, and when that was last drawn.
     moved: bool,
     glimpsed: Option<u64>,
@@ -25,9 +30,22 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Nothing was drawn yet.
+    /// Nothing was drawn yet, and nothing is until it is known what the house is like.
     pub const fn new(now: u64) -> Self {
-        Self { stale: true, drawn: None, moved: false, glimpsed: None, touched: now, idle_told: false }
+        Self {
+            stale: true,
+            drawn: None,
+            earliest: now + PATIENCE,
+            moved: false,
+            glimpsed: None,
+            touched: now,
+            idle_told: false,
+        }
+    }
+
+    /// It is known what the house is like.
+    pub fn known(&mut self) {
+        self.earliest = 0;
     }
 
     /// Something changes.
@@ -78,7 +96,7 @@ impl Pace {
     }
 
     fn next(&self) -> u64 {
-        self.drawn.map_or(0, |drawn| drawn + FRAME)
+        self.drawn.map_or(self.earliest, |drawn| drawn + FRAME)
     }
 
     fn next_glimpse(&self) -> u64 {
@@ -97,6 +115,8 @@ mod tests {
     #[test]
     fn pictures_keep_their_distance_and_none_is_drawn_for_nothing() {
         let mut pace = Pace::new(0);
+        assert_eq!((pace.draw(0), pace.deadline(0)), (false, Some(PATIENCE)));
+        pace.known();
         assert_eq!(pace.deadline(0), Some(0));
         assert!(pace.draw(5));
         assert_eq!((pace.draw(100), pace.deadline(0)), (false, None));
@@ -110,7 +130,7 @@ mod tests {
     #[test]
     fn tiles_are_drawn_ten_times_a_second() {
         let mut pace = Pace::new(0);
-        assert!(pace.draw(0) && !pace.glimpse(0));
+        assert!(pace.draw(PATIENCE) && !pace.glimpse(0));
         pace.moved();
         assert!(pace.glimpse(5) && !pace.glimpse(5));
         pace.moved();
@@ -122,6 +142,7 @@ mod tests {
     #[test]
     fn idleness_is_told_once() {
         let mut pace = Pace::new(0);
+        pace.known();
         assert!(pace.draw(0));
         assert!(!pace.is_idle(10, 10 * MINUTE - 1));
         assert_eq!(pace.deadline(10), Some(10 * MINUTE));

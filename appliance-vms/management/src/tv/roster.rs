@@ -1,6 +1,8 @@
 //! The appliances, as the television shows them.
 
+use crate::storage::settings::Chosen;
 use crate::supervisor::State;
+use alloc::string::String;
 use alloc::vec::Vec;
 use hv_abi::appliance::{self, Start};
 use ui::tv::VmId;
@@ -13,6 +15,8 @@ const VOLUME: u8 = 100;
 #[derive(Debug)]
 struct Row {
     shown: Appliance,
+    /// Its name, which stays what it is when its title changes.
+    name: String,
     /// What it does.
     state: State,
     /// It is to have a picture.
@@ -35,7 +39,12 @@ impl Roster {
             volume: VOLUME,
             autostart: appliance.start == Start::Boot,
         };
-        self.0.push(Row { shown, state: State::Stopped, display: appliance.devices.display });
+        self.0.push(Row {
+            shown,
+            name: appliance.name.clone(),
+            state: State::Stopped,
+            display: appliance.devices.display,
+        });
         id
     }
 
@@ -52,6 +61,38 @@ impl Roster {
         if let Some(row) = self.get(id) {
             row.shown.volume = volume;
         }
+    }
+
+    /// Whether it starts with the box.
+    pub fn set_autostart(&mut self, id: VmId, autostart: bool) {
+        if let Some(row) = self.get(id) {
+            row.shown.autostart = autostart;
+        }
+    }
+
+    /// What was chosen before counts again; what is not there any more is passed over.
+    pub fn recall(&mut self, chosen: &[Chosen]) {
+        for row in &mut self.0 {
+            if let Some(chosen) = chosen.iter().find(|chosen| chosen.name == row.name) {
+                row.shown.volume = chosen.volume.min(100);
+                row.shown.autostart = chosen.autostart;
+            }
+        }
+    }
+
+    /// What is chosen, to be kept.
+    pub fn chosen(&self) -> Vec<Chosen> {
+        let chosen = |row: &Row| Chosen {
+            name: row.name.clone(),
+            volume: row.shown.volume,
+            autostart: row.shown.autostart,
+        };
+        self.0.iter().map(chosen).collect()
+    }
+
+    /// Whether it is to start when the box does.
+    pub fn starts(&self, id: VmId) -> bool {
+        self.0.get(usize::from(id.0)).is_some_and(|row| row.shown.autostart)
     }
 
     /// It shows another picture, or none.
@@ -94,7 +135,6 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
     use hv_abi::appliance::{Blob, Devices, Format, Kernel};
 
     fn appliance(title: &str, start: Start) -> appliance::Appliance {
@@ -124,6 +164,22 @@ mod tests {
             shown.iter().map(|one| (one.name.as_str(), one.running, one.volume, one.autostart)).collect();
         assert_eq!(rows, [("Television", Running::On, 100, true), ("Games", Running::Off, 40, false)]);
         assert!(!roster.is_quiet());
+    }
+
+    #[test]
+    fn what_was_chosen_is_recalled() {
+        let mut roster = Roster::default();
+        let id = roster.add(&appliance("Television", Start::Boot));
+        assert!(roster.starts(id));
+        roster.set_autostart(id, false);
+        roster.set_volume(id, 30);
+        let mut chosen = roster.chosen();
+        chosen.push(Chosen { name: "gone".into(), volume: 1, autostart: true });
+        let mut other = Roster::default();
+        let id = other.add(&appliance("TV", Start::Boot));
+        other.recall(&chosen);
+        assert!(!other.starts(id));
+        assert_eq!(other.all().first().map(|one| one.volume), Some(30));
     }
 
     #[test]

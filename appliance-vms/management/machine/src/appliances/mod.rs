@@ -19,11 +19,15 @@ use crate::log::event;
 use crate::tv::Desk;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use hv_abi::appliance::{Appliance, Start};
+use alloc::vec::Vec;
+use hv_abi::appliance::Appliance;
 use management::executor::Handle;
 use management::supervisor::{Event, Wish};
 use management::virtio::gpu::Mode;
 use storage::Storage;
+
+/// Nanoseconds between two writes of the settings at least: a held key changes them many times.
+const SETTINGS_PAUSE: u64 = 1_000_000_000;
 
 /// What all appliances share.
 pub struct House {
@@ -51,10 +55,14 @@ pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, d
     let Some(storage) = Storage::open(&found.disks).await else { return desk.tell_appliances() };
     let pictures = (desk.mode(), budget(storage.appliances()));
     let house = Rc::new(House { handle: handle.clone(), storage, network, clock, desk, pictures, cpus });
-    for appliance in house.storage.appliances() {
+    let appliances = house.storage.appliances().iter().map(|appliance| {
         let mail = Rc::new(Mail::default());
-        let id = house.desk.add(appliance, &mail);
-        if appliance.start == Start::Boot {
+        (appliance, house.desk.add(appliance, &mail), mail)
+    });
+    let appliances: Vec<_> = appliances.collect();
+    keep_settings(&house).await;
+    for (appliance, id, mail) in appliances {
+        if house.desk.starts(id) {
             mail.send(Event::Wish(Wish::Start));
         }
         let task = lifecycle::look_after(Rc::clone(&house), appliance.clone(), mail, id);
@@ -64,6 +72,27 @@ pub async fn begin(handle: &Handle, found: Found, cpus: u64, clock: Rc<Clock>, d
     }
     house.desk.tell_appliances();
     house.desk.tell(ui::tv::Event::Storage(house.storage.room().await));
+}
+
+/// Takes up what is set, and has a task keep what changes: once a second at most.
+async fn keep_settings(house: &House) {
+    let Some((mut volume, kept)) = house.storage.settings().await else { return };
+    if let Some(kept) = &kept {
+        house.desk.recall(kept);
+    }
+    let (desk, handle) = (Rc::clone(&house.desk), house.handle.clone());
+    let keep = async move {
+        loop {
+            match volume.keep(desk.to_keep().await).await {
+                Ok(()) => event!(Info, "settings.kept"),
+                Err(error) => event!(Error, "settings.lost", what = error),
+            }
+            handle.sleep(SETTINGS_PAUSE).await;
+        }
+    };
+    if house.handle.spawn("settings", keep).is_err() {
+        event!(Error, "settings.lost", what = "there are too many tasks");
+    }
 }
 
 /// Bytes that each guest's pictures may have: half of the heap is for them, so that however many they make,

@@ -12,6 +12,7 @@ use management::executor::Turns;
 use management::loader::{Reading, Source};
 use management::storage::bytes::{DiskBytes, DiskError};
 use management::storage::gpt;
+use management::storage::settings::{self, Kept, SettingsVolume};
 use management::storage::system::{Bundle, File};
 use management::storage::volumes::{VolumeError, Volumes};
 use ui::tv::state::Storage as Room;
@@ -19,6 +20,8 @@ use ui::tv::state::Storage as Room;
 /// Names of the partitions that are looked for (ABI.md, "Disk").
 const SYSTEM: &str = "hearth-system-a";
 const DATA: &str = "hearth-data";
+/// Who has the box's own volume; no appliance has that name.
+const BOX: &str = "hearth";
 /// As disks are sold.
 const GIGABYTE: u64 = 1_000_000_000;
 
@@ -88,6 +91,20 @@ impl Storage {
             return Some(Self { bundle, volumes: volumes.ok().map(Turns::new), disk });
         }
         None
+    }
+
+    /// The volume with the box's settings, and what is kept there; `None`: there is no place for it, and the
+    /// log says why.
+    pub async fn settings(&self) -> Option<(SettingsVolume, Option<Kept>)> {
+        let mut volumes = self.volumes.as_ref()?.take().await;
+        let opened = match volumes.get(BOX, "settings", settings::SIZE).await {
+            Ok(part) => {
+                let disk = DiskBytes::new(Rc::new(part), Rc::new(Heap));
+                SettingsVolume::open(disk).await.map_err(VolumeError::Disk)
+            }
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| event!(Error, "settings.lost", what = error)).ok()
     }
 
     /// The appliances there are.

@@ -11,11 +11,12 @@ use core::cell::{Cell, RefCell};
 use hv_abi::appliance::Appliance;
 use management::executor::Signal;
 use management::remote::{Key, Keys};
+use management::storage::settings::Kept;
 use management::supervisor::{self, State, Wish};
 use management::tv::Roster;
 use management::virtio::gpu::Mode;
 use management::virtio::input::InputEvent;
-use ui::tv::{Event, VmId};
+use ui::tv::{Event, Settings, VmId};
 
 /// How urgent a VM is that is looked at, and one that is not (ABI.md, "Manifest").
 const FRONT: u64 = 1;
@@ -52,6 +53,9 @@ pub struct Desk {
     network: RefCell<Option<Rc<Network>>>,
     /// An appliance does something else than before.
     moved: Signal,
+    /// What is set, if it changed since it was last kept, and that it did.
+    set: Cell<Option<Settings>>,
+    changed: Signal,
 }
 
 impl Desk {
@@ -181,6 +185,38 @@ impl Desk {
     /// Its volume is so many percent.
     pub fn set_volume(&self, vm: VmId, volume: u8) {
         self.roster.borrow_mut().set_volume(vm, volume);
+    }
+
+    /// It starts with the box, or not.
+    pub fn set_autostart(&self, vm: VmId, autostart: bool) {
+        self.roster.borrow_mut().set_autostart(vm, autostart);
+    }
+
+    /// Whether it does.
+    pub fn starts(&self, vm: VmId) -> bool {
+        self.roster.borrow().starts(vm)
+    }
+
+    /// This is set now, and is to be kept.
+    pub fn set(&self, settings: Settings) {
+        self.set.set(Some(settings));
+        self.changed.raise();
+    }
+
+    /// What was kept counts again.
+    pub fn recall(&self, kept: &Kept) {
+        self.roster.borrow_mut().recall(&kept.appliances);
+        self.tell(Event::Settings(kept.settings()));
+    }
+
+    /// The next thing to be kept. One task may ask.
+    pub async fn to_keep(&self) -> Kept {
+        loop {
+            if let Some(settings) = self.set.take() {
+                return Kept::new(&settings, self.roster.borrow().chosen());
+            }
+            self.changed.wait().await;
+        }
     }
 
     /// Wishes that every appliance stop, and waits until none runs. One task at a time may.

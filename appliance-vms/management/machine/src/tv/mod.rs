@@ -134,6 +134,9 @@ impl Television {
                     while let Some(event) = self.desk.take() {
                         self.on(event);
                     }
+                    if self.state.house.known {
+                        self.pace.known();
+                    }
                 }
                 Woken::Time => {}
             }
@@ -268,15 +271,21 @@ impl Television {
             Command::Start(vm) => self.desk.wish(vm, Wish::Start),
             Command::Close(vm) => self.desk.wish(vm, Wish::Stop),
             Command::Restart(vm) => self.desk.wish(vm, Wish::Restart),
-            Command::VolumeOf(vm, volume) => self.desk.set_volume(vm, volume),
+            Command::VolumeOf(vm, volume) => {
+                self.desk.set_volume(vm, volume);
+                self.desk.set(self.state.settings);
+            }
+            Command::Autostart(vm, autostart) => {
+                self.desk.set_autostart(vm, autostart);
+                self.desk.set(self.state.settings);
+            }
+            Command::Settings(settings) => self.desk.set(settings),
             Command::Reconnect => self.desk.reconnect(),
             Command::RestartBox => self.end(hypercall::restart_machine),
             Command::PowerOff => self.end(hypercall::switch_machine_off),
             Command::None
             | Command::Front(_)
             | Command::Pass(..)
-            | Command::Autostart(..)
-            | Command::Settings(_)
             | Command::LookForUpdate
             | Command::InstallUpdate
             | Command::ScreenOff
