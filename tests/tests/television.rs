@@ -170,13 +170,16 @@ fn appliance() -> Result<()> {
         qemu.goes(&[RIGHT, RIGHT, RIGHT, OK], "ask")?;
         qemu.says("tv-ask", &["Close neighbour?"])?;
         qemu.goes(&[RIGHT, OK], "launcher")?;
-        changes_to(qemu, "stopped")?;
+        qemu.log.wait_until("the neighbour's end", PATIENCE, |event| {
+            is_of(event, "vm.state", "neighbour") && event.field("state").is_ok_and(|now| now == "stopped")
+        })?;
         qemu.goes_by_holding(OK, "appliance")?;
         qemu.says("tv-appliance", &["Start with the box", "Volume"])?;
         qemu.goes(&[BACK], "settings-appliances")?;
         qemu.goes(&[HOME], "launcher")?;
         qemu.goes(&[OK], "watching")?;
-        changes_to(qemu, "running")?;
+        // Not before it runs again.
+        qemu.says("tv-started", &["neighbour shows no picture"])?;
         qemu.goes(&[HOME], "launcher")
     })
 }
@@ -207,14 +210,6 @@ fn debian_guest() -> Result<()> {
         qemu.goes(&[BACK], "watching")?;
         qemu.says("tv-debian-again", &["login:", "407"])
     })
-}
-
-/// Waits until the neighbour is in that state.
-fn changes_to(qemu: &mut Qemu, state: &str) -> Result<()> {
-    let is_it = |event: &hearth_tests::event::Event| {
-        is_of(event, "vm.state", "neighbour") && event.field("state").is_ok_and(|now| now == state)
-    };
-    qemu.log.wait_until(&format!("the neighbour being {state}"), PATIENCE, is_it).map(drop)
 }
 
 /// The screen goes off and any key wakes it; the box restarts, and switches itself off.
