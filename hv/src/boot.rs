@@ -81,7 +81,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
 
     let cpus = platform.cpus.len().clamp(1, MAX_CPUS);
     let apic = LocalApic::choose(&features, platform.local_apic);
-    let tables = devices::find(boot);
+    let tables = devices::find(boot, platform.keyboard);
     let own = memory::take(boot, &features, cpus, platform.local_apic, &tables).unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't set up its own memory: {fault}."));
         refuse(boot.door, &what, "Please report this with the machine's model.");
@@ -105,6 +105,8 @@ pub fn take_over(boot: &BootInfo) -> ! {
         door_tsc: boot.entry_tsc,
         kept,
         wall: AtomicU64::new(0),
+        screen: boot.framebuffer.usable().unwrap_or(Framebuffer::NONE),
+        ram: ram_bytes(boot),
         top_of_ram: boot.memory.top_of_ram(),
         apic_khz: AtomicU64::new(0),
         frames: Mutex::new(own.frames),

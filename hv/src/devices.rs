@@ -4,11 +4,13 @@ use crate::event;
 use core::fmt;
 use heapless::Vec;
 use hv_abi::boot::{BootInfo, DIRECT_MAP};
-use hv_abi::device::DeviceInfo;
+use hv_abi::device::{BOARD, DeviceInfo, KEYBOARD};
 use hv_abi::hypercall::Status;
 use hv_abi::ioreq::{EVENTS, NO_EVENT};
-use hv_abi::memory::{MemoryKind, PhysRange};
+use hv_abi::memory::{MemoryKind, PAGE_SIZE, PhysRange};
+use hv_arch::io_apic::Pin;
 use hv_arch::pci::Pci;
+use hv_core::acpi::Line;
 use hv_core::memory::layout;
 use hv_core::msi;
 use hv_core::pci::{Device, Inventory, MAX_DEVICES};
@@ -20,6 +22,9 @@ const APICS: PhysRange = PhysRange::new(0xfee0_0000, 1 << 20);
 /// What the direct map has room for.
 const REACH: u64 = layout::STACKS - DIRECT_MAP;
 
+/// Most pages that hv needs of devices.
+pub const MAX_PAGES: usize = MAX_DEVICES + 1;
+
 /// Most ranges that a base address falls into around MSI-X tables.
 pub const MAX_PIECES: usize = 8;
 
@@ -27,6 +32,8 @@ struct Devices {
     bus: Pci,
     all: Inventory,
     vectors: Vectors,
+    /// Where the keyboard's interrupt arrives.
+    keyboard: Option<Pin>,
     /// APIC ID of the CPU that their messages go to: the first.
     target: u32,
 }
@@ -38,13 +45,15 @@ static DEVICES: Mutex<Devices> = Mutex::new(Devices {
     bus: unsafe { Pci::new() },
     all: Inventory::new(),
     vectors: Vectors::new(),
+    keyboard: None,
     target: 0,
 });
 
 static ON_EVENT: Once<fn(u32)> = Once::new();
 
-/// Finds the devices; answers the pages that hv needs mapped for their messages.
-pub fn find(boot: &BootInfo) -> Vec<PhysRange, MAX_DEVICES> {
+/// Finds the devices; answers the pages that hv needs mapped for their messages, and for the keyboard's
+/// interrupt.
+pub fn find(boot: &BootInfo, keyboard: Option<Line>) -> Vec<PhysRange, MAX_PAGES> {
     let screen = boot.framebuffer.usable().map_or(PhysRange::new(0, 0), |screen| screen.range);
     let ram = |range| {
         let regions = boot.memory.regions().iter();
@@ -52,9 +61,20 @@ pub fn find(boot: &BootInfo) -> Vec<PhysRange, MAX_DEVICES> {
             .filter(|region| region.kind != MemoryKind::RESERVED)
             .any(|region| region.range.overlaps(range))
     };
-    let Devices { bus, all, .. } = &mut *DEVICES.lock();
-    all.take_stock(bus, screen, |range| range.end() <= REACH && !range.overlaps(APICS) && !ram(range));
-    all.tables.clone()
+    let lawful = |range: PhysRange| range.end() <= REACH && !range.overlaps(APICS) && !ram(range);
+    let devices = &mut *DEVICES.lock();
+    devices.all.take_stock(&mut devices.bus, screen, lawful);
+    let mut pages: Vec<PhysRange, MAX_PAGES> = devices.all.tables.iter().copied().collect();
+    if let Some(line) = keyboard
+        && line.io_apic.is_multiple_of(PAGE_SIZE)
+        && lawful(PhysRange::new(line.io_apic, PAGE_SIZE))
+    {
+        // There is room for one more than tables.
+        let _ = pages.push(PhysRange::new(line.io_apic, PAGE_SIZE));
+        // SAFETY: the page is mapped once hv is on its own tables (`memory::take`), and used by nobody else.
+        devices.keyboard = Some(unsafe { Pin::new(line) });
+    }
+    pages
 }
 
 /// Says what was found, and has messages sent to the CPU with that APIC ID.
@@ -127,6 +147,9 @@ pub fn map(address: u64, bar: u64) -> Result<(u64, Vec<PhysRange, MAX_PIECES>), 
 /// There is no such device, message or event; hv has no vector left; the first CPU's APIC ID is too
 /// large for a message.
 pub fn bind(address: u64, message: u64, event: u64) -> Result<(), Status> {
+    if (address, message) == (BOARD.into(), KEYBOARD.into()) {
+        return bind_keyboard(event);
+    }
     with(address, |device, bus, vectors, target| {
         let message = u32::try_from(message).ok().filter(|&message| message < device.info.messages);
         let (message, device_address) = (message.ok_or(Status::BAD_ARGUMENT)?, device.info.address);
@@ -147,10 +170,30 @@ pub fn bind(address: u64, message: u64, event: u64) -> Result<(), Status> {
     })
 }
 
+/// The same for the keyboard.
+fn bind_keyboard(event: u64) -> Result<(), Status> {
+    let Devices { vectors, target, keyboard, .. } = &mut *DEVICES.lock();
+    let pin = keyboard.as_ref().ok_or(Status::NO_SUCH_THING)?;
+    let event = u32::try_from(event).map_err(|_| Status::BAD_ARGUMENT)?;
+    if event == NO_EVENT {
+        pin.mask();
+        vectors.free(BOARD, KEYBOARD);
+        return Ok(());
+    }
+    if event >= EVENTS {
+        return Err(Status::BAD_ARGUMENT);
+    }
+    let vector = vectors.bind(Route { device: BOARD, message: KEYBOARD, event }).ok_or(Status::NO_ROOM)?;
+    let id = u8::try_from(*target).map_err(|_| Status::UNSUPPORTED)?;
+    pin.send(id, vector);
+    Ok(())
+}
+
 /// Has no device send messages or reach memory, until its owner says so again.
 pub fn quiet() {
-    let Devices { bus, all, vectors, .. } = &mut *DEVICES.lock();
+    let Devices { bus, all, vectors, keyboard, .. } = &mut *DEVICES.lock();
     all.devices.iter().for_each(|device| device.quiet(bus));
+    keyboard.iter().for_each(Pin::mask);
     *vectors = Vectors::new();
 }
 
@@ -167,7 +210,7 @@ fn with<T>(
     address: u64,
     what: impl FnOnce(&Device, &mut Pci, &mut Vectors, u32) -> Result<T, Status>,
 ) -> Result<T, Status> {
-    let Devices { bus, all, vectors, target } = &mut *DEVICES.lock();
+    let Devices { bus, all, vectors, target, .. } = &mut *DEVICES.lock();
     what(all.get(address).ok_or(Status::NO_SUCH_THING)?, bus, vectors, *target)
 }
 

@@ -1,7 +1,7 @@
 //! The machine, as hv knows it once it is its own.
 
 use core::sync::atomic::AtomicU64;
-use hv_abi::boot::CommandLine;
+use hv_abi::boot::{CommandLine, Framebuffer};
 use hv_abi::memory::PhysRange;
 use hv_arch::address_space::AddressSpace;
 use hv_arch::apic::LocalApic;
@@ -43,6 +43,10 @@ pub struct Machine {
     pub kept: Kept,
     /// Nanoseconds since 1970 when the time stamp counter was zero, as the management VM says.
     pub wall: AtomicU64,
+    /// The screen that the door found.
+    pub screen: Framebuffer,
+    /// Bytes of RAM that are anybody's.
+    pub ram: u64,
     /// One past the last byte of RAM.
     pub top_of_ram: u64,
     /// Ticks a millisecond of the local APIC's timer; 0 until it is measured.

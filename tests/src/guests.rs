@@ -42,6 +42,18 @@ pub struct Guest<'a> {
     pub volumes: &'static [&'static str],
 }
 
+/// Minds its own business for good.
+pub const NEIGHBOUR: Guest<'_> = Guest {
+    name: "neighbour",
+    kernel: Ok("neighbour"),
+    format: "pvh",
+    cpus: 1,
+    memory: "64M",
+    cmdline: "",
+    module: None,
+    network: true,
+    volumes: &["2M"],
+};
 impl Default for Guest<'_> {
     fn default() -> Self {
         Self {

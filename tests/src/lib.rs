@@ -18,6 +18,7 @@ pub mod refusal;
 pub mod runner;
 pub mod screen;
 pub mod signing;
+pub mod television;
 
 use anyhow::{Result, ensure};
 use image_builder::qemu::Artifacts;

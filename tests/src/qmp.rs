@@ -106,6 +106,15 @@ impl Qmp {
         self.execute("send-key", &json!({ "keys": keys })).map(drop)
     }
 
+    /// Presses a key and releases it after so many milliseconds of the box's time.
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub fn hold(&mut self, key: &str, millis: u32) -> Result<()> {
+        let keys = json!([{ "type": "qcode", "data": key }]);
+        self.execute("send-key", &json!({ "keys": keys, "hold-time": millis })).map(drop)
+    }
+
     /// Restarts the box as its reset button would.
     ///
     /// # Errors

@@ -39,6 +39,9 @@ const TEXT_MIN_HEIGHT: usize = 5;
 /// letters' worth.
 const TEXT_MIN_STROKES: usize = 8;
 
+/// A part of a colour that is not brighter than this is as good as dark.
+const PAPER: u8 = 80;
+
 impl Screen {
     /// Reads a binary PPM (`P6`, at most 255), as QEMU's `screendump` writes it.
     ///
@@ -74,6 +77,18 @@ impl Screen {
         let mut screen = Self { width, height, pixels: vec![[0; 3]; width * height] };
         draw(&mut Canvas(&mut screen));
         screen
+    }
+
+    /// The bright and colourless of it, which is the interface's text, in black on white: what has one
+    /// colour that is dark becomes paper.
+    #[must_use]
+    pub fn print(&self) -> Self {
+        let dark = |colour: &Colour| {
+            let least = colour.iter().copied().min().unwrap_or_default();
+            !(u16::from(least.saturating_sub(PAPER)) * 2).min(255).to_le_bytes()[0]
+        };
+        let pixels = self.pixels.iter().map(|colour| [dark(colour); 3]).collect();
+        Self { pixels, ..*self }
     }
 
     /// A part of it.
@@ -228,6 +243,13 @@ mod tests {
         assert!(Screen::from_ppm(b"P6 0 0 255 ").is_err());
         let commented = Screen::from_ppm(b"P6 # by hand\n1 1\n#\n255\n\x0a\x20\x0d").expect("a picture");
         assert_eq!(commented.pixel(0, 0), [10, 32, 13]);
+    }
+
+    #[test]
+    fn text_is_printed_and_frames_are_not() {
+        let print =
+            Screen { width: 3, height: 1, pixels: vec![[240; 3], [250, 140, 60], [40, 45, 60]] }.print();
+        assert_eq!(print.pixels, [[0; 3], [255; 3], [255; 3]]);
     }
 
     #[test]

@@ -137,7 +137,9 @@ fn epitaph(qemu: &mut Qemu, words: &str, cpu: u64) -> Result<()> {
     // What hv said last before it: that it starts the management VM, which may have said more since.
     let text = last.field("text")?;
     let whole = (8..=32).contains(&kept)
-        && [" vm.", " mgmt.", " disk.", " net."].iter().any(|name| text.contains(name));
+        && [" vm.", " mgmt.", " disk.", " net.", " display.", " input.", " ui."]
+            .iter()
+            .any(|name| text.contains(name));
     ensure!(whole, "{kept} lines from before are told, not the last 32\n{}", qemu.log.tail());
     qemu.wait_until_halted()?;
     let screen = qemu.screen()?;

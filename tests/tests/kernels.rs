@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use hearth_tests::PATIENCE;
 use hearth_tests::event::Event;
-use hearth_tests::guests::{self, Guest, is_of};
+use hearth_tests::guests::{self, Guest, NEIGHBOUR, is_of};
 use hearth_tests::log::BoxLog;
 use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
@@ -15,18 +15,6 @@ use std::time::Duration;
 
 /// What outside suites read of their first module.
 const SETTINGS: Option<&str> = Some("NR_CPUS=2\nMEMSIZE=64\n");
-/// Minds its own business for good.
-const NEIGHBOUR: Guest<'_> = Guest {
-    name: "neighbour",
-    kernel: Ok("neighbour"),
-    format: "pvh",
-    cpus: 1,
-    memory: "64M",
-    cmdline: "",
-    module: None,
-    network: true,
-    volumes: &["2M"],
-};
 /// Signs of life of the neighbour's that are enough.
 const ENOUGH: usize = 5;
 /// Malformed chains when nobody says how many.

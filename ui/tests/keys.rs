@@ -4,7 +4,7 @@
 #[path = "pictures/house.rs"]
 mod house;
 
-use ui::tv::state::{Running, Section, Trouble, Update};
+use ui::tv::state::{Running, Section, Step, Trouble, Update};
 use ui::tv::{Command, Direction, Event, Id, Key, Place, Press, Settings, State, VmId, update};
 
 const TV: VmId = VmId(1);
@@ -125,7 +125,41 @@ fn an_update_is_looked_for_or_installed() {
 }
 
 #[test]
-fn home_does_not_skip_the_first_run() {
+fn the_first_run_is_offered_and_can_be_left_for_later() {
     let state = State::new(Settings::default());
-    assert_eq!(tap(state.clone(), Key::Home).0.place, state.place);
+    assert_eq!((state.place, state.focus()), (Place::Launcher, Some(Id::SetUp)));
+    let (first_run, _) = tap(state, Key::Ok);
+    assert_eq!(first_run.place, Place::Wizard(Step::Language));
+    for leave in [Key::Home, Key::Back] {
+        let (state, command) = tap(first_run.clone(), leave);
+        assert_eq!((state.place, state.focus(), command), (Place::Launcher, Some(Id::SetUp), Command::None));
+    }
+    let mut state = first_run;
+    for _ in Step::ALL {
+        state.focus_on(Id::Next);
+        state = tap(state, Key::Ok).0;
+    }
+    assert!(state.settings.set_up && state.place == Place::Launcher);
+    assert!(!state.rows().iter().flatten().any(|&id| id == Id::SetUp));
+}
+
+#[test]
+fn what_was_set_before_counts_again() {
+    let set = Settings { set_up: true, volume: 20, ..Settings::default() };
+    let (state, command) = update(State::new(Settings::default()), Event::Settings(set));
+    assert_eq!((state.settings, command), (set, Command::None));
+    let (state, _) = update(state, Event::Appliances(house::house().appliances));
+    assert_eq!(state.focus(), Some(Id::Tile(TV)));
+}
+
+#[test]
+fn the_first_tile_has_the_focus_once_it_is_known() {
+    let appliances = house::house().appliances;
+    let fresh = State::new(Settings { set_up: true, ..Settings::default() });
+    assert_eq!(fresh.focus(), Some(Id::OpenSettings));
+    let (state, _) = update(fresh.clone(), Event::Appliances(appliances.clone()));
+    assert_eq!(state.focus(), Some(Id::Tile(TV)));
+    let (moved, _) = tap(fresh, Key::Arrow(Direction::Right));
+    let (state, _) = update(moved, Event::Appliances(appliances));
+    assert_eq!(state.focus(), Some(Id::OpenPower));
 }

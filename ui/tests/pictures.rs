@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use ui::theme::RING_ROOM;
 use ui::tv::lettering::Lettering;
 use ui::tv::scene::{SAFE, grown};
-use ui::tv::state::{Look, Trouble};
+use ui::tv::state::{Look, Step, Trouble};
 use ui::tv::words::Language;
 use ui::tv::{Direction, Event, Id, Key, Painter, Place, Press, State, VmId, screens, update};
 
@@ -176,7 +176,8 @@ const KEYS: [Key; 7] = [
 
 /// All that can be reached from `start` with short presses and (`holds`) long ones of OK and Home.
 fn reachable(start: State, holds: bool) -> Vec<State> {
-    let mut found: Vec<(Place, Option<Id>)> = vec![(start.place, start.focus())];
+    let mark = |state: &State| (state.place, state.focus(), state.settings.set_up);
+    let mut found: Vec<(Place, Option<Id>, bool)> = vec![mark(&start)];
     let mut states = vec![start];
     let mut next = 0;
     while next < states.len() {
@@ -186,9 +187,8 @@ fn reachable(start: State, holds: bool) -> Vec<State> {
                     continue;
                 }
                 let (state, _) = update(states[next].clone(), Event::Key(key, press));
-                let mark = (state.place, state.focus());
-                if !found.contains(&mark) {
-                    found.push(mark);
+                if !found.contains(&mark(&state)) {
+                    found.push(mark(&state));
                     states.push(state);
                 }
             }
@@ -216,12 +216,14 @@ fn arrows_ok_back_and_home_reach_and_leave_every_screen() {
 }
 
 #[test]
-fn the_first_run_ends_at_the_launcher_and_is_kept() {
+fn the_first_run_is_reached_and_ends_at_the_launcher_and_is_kept() {
     let mut state = State::new(ui::tv::Settings::default());
     state.house = house::house();
     let states = reachable(state, false);
-    let end = states.iter().find(|state| state.place == Place::Launcher).unwrap();
-    assert!(end.settings.set_up);
+    for step in Step::ALL {
+        assert!(states.iter().any(|state| state.place == Place::Wizard(step)), "{step:?}");
+    }
+    assert!(states.iter().any(|state| state.place == Place::Launcher && state.settings.set_up));
     assert!(
         states
             .iter()

@@ -13,6 +13,7 @@ extern crate alloc;
 pub mod acpi;
 pub mod block;
 pub mod bus;
+pub mod display;
 pub mod drivers;
 pub mod executor;
 pub mod firmware;
@@ -30,4 +31,5 @@ pub mod storage;
 pub mod supervisor;
 #[cfg(test)]
 mod testkit;
+pub mod tv;
 pub mod virtio;

@@ -6,6 +6,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// BARs of a device, and its expansion ROM's is not one.
 pub const BARS: usize = 6;
 
+/// In place of a PCI function's address in `dev.bind`: the machine's own interrupts.
+pub const BOARD: u32 = 1 << 16;
+/// The one of them that can be bound: the keyboard's (ISA interrupt 1).
+pub const KEYBOARD: u32 = 1;
+
 /// A PCI function. Its number (`dev.read` and so on) is [`DeviceInfo::address`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -12,6 +12,7 @@ pub mod address_space;
 pub mod apic;
 pub mod cpu;
 pub mod guest_ram;
+pub mod io_apic;
 pub mod memory_types;
 pub mod pci;
 pub mod percpu;

@@ -23,15 +23,15 @@ use hv_core::sched::Class;
 use hv_defs::paging::{Mapping, PageSize, Rights, tables_needed};
 
 /// Its RAM, without its low memory.
-const RAM: u64 = 32 << 20;
+const RAM: u64 = 64 << 20;
 /// Its low memory: where its other CPUs start.
 const LOW_RAM: u64 = 64 << 10;
 /// Stack that it starts on.
 const STACK: u64 = 64 << 10;
 /// Where the command line is in the page that is handed over.
 const TEXT: u64 = 0x800;
-/// The machine's clock, by whose time of day the box goes.
-const CLOCK: [u16; 2] = [0x70, 0x71];
+/// The keyboard's controller, and the machine's clock, by whose time of day the box goes.
+const PORTS: [u16; 4] = [0x60, 0x64, 0x70, 0x71];
 /// Devices are looked for between these; everything else up to the end of RAM is memory.
 const DEVICES: PhysRange = PhysRange::new(0xc000_0000, 0x4000_0000);
 /// Nanoseconds: a life that is shorter tells that the program can't live here.
@@ -78,7 +78,7 @@ pub fn start(machine: &'static Machine, module: PhysRange) -> Result<(), Fault> 
         wanted: &wanted,
         ram,
         io_page: None,
-        ports: &CLOCK,
+        ports: &PORTS,
         more_tables,
     };
     let vm = cut.cut(&mut claims)?;
@@ -207,6 +207,7 @@ fn load(
     let space = unsafe { AddressSpace::build(&mut frames, mappings)? };
     let text = machine.command_line.as_str();
     let text_at = handover.base + TEXT;
+    let screen = machine.screen;
     let words = [
         cpus as u64,
         ram.base,
@@ -219,10 +220,15 @@ fn load(
         text_at,
         text.len() as u64,
         LIVES.fetch_add(1, Ordering::Relaxed).into(),
+        screen.range.base,
+        screen.range.len,
+        u64::from(screen.width) | u64::from(screen.height) << 32,
+        u64::from(screen.stride) | u64::from(screen.format.0) << 32,
+        machine.ram,
     ];
     // SAFETY: a page of the VM's RAM, with room for both.
     unsafe {
-        pointer::<[u64; 11]>(handover).write(words);
+        pointer::<[u64; 16]>(handover).write(words);
         pointer::<u8>(PhysRange::new(text_at, PAGE_SIZE - TEXT))
             .copy_from_nonoverlapping(text.as_ptr(), text.len());
     }

@@ -1,23 +1,21 @@
 //! How long it takes from power-on until a guest's own first program runs: Debian's kernel with
 //! nothing but an initrd, beside the same under KVM and Xen.
 
-use super::{PATIENCE, Row};
+use super::Row;
+use super::count::count;
 use crate::image;
 use crate::progress::Step;
-use crate::qemu::session::{Ending, Session, number};
+use crate::qemu::session::Session;
 use crate::qemu::{Accel, Artifacts, Door, Machine};
 use crate::recipe::Recipe;
 use crate::rootfs::{self, DEBIAN};
 use crate::setup::{self, needs::Need};
 use crate::system::Ready;
 use crate::workspace::Workspace;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 /// What the guest's first program says.
 const WORDS: &str = "hearth-init";
-/// Microseconds in a second, ticks of a kilohertz clock in a second.
-const MICROS: u64 = 1_000_000;
-const TICKS_PER_KHZ: u64 = 1000;
 
 /// Counts twice, side by side. A disk answers in its own time, and while the box sleeps for that, the
 /// counted clock jumps ahead to the next timer: so the two may differ, and the larger one, which holds
@@ -39,7 +37,10 @@ pub(super) fn boot(workspace: &Workspace, built: &Artifacts, yes: bool) -> Resul
         Machine { door: Door::Rom, cpus: 1, accel: Accel::Icount, no_reboot: true, ..Machine::default() };
     let step = Step::start("boot to the first program of a Debian guest, twice");
     let sessions = [Session::start(&machine, &artifacts)?, Session::start(&machine, &artifacts)?];
-    let [first, second] = sessions.map(count);
+    let [first, second] = sessions.map(|session| {
+        count(session, "vm.console", WORDS)
+            .context("the guest's first program did not run; next: `cargo hearth test debian/`")
+    });
     let (first, second) = (first?, second?);
     step.done("");
     Ok(Row {
@@ -51,42 +52,4 @@ pub(super) fn boot(workspace: &Workspace, built: &Artifacts, yes: bool) -> Resul
         promise: None,
         repeats: true,
     })
-}
-
-/// Instructions until the guest's line is in the log, to a microsecond's worth of them.
-fn count(mut session: Session) -> Result<u64> {
-    let mut khz = None;
-    loop {
-        let clock = |line: &str| {
-            khz = khz.or_else(|| line.contains(" hv.timer ").then(|| number(line, "tsc_khz"))?);
-        };
-        match session.wait_for("vm.console", Some(PATIENCE), clock) {
-            Ending::Bad(why) => {
-                bail!("{why}, and the guest's first program did not run; next: `cargo hearth test debian/`")
-            }
-            Ending::Event(line) if line.contains(WORDS) => {
-                let micros = micros(&line).with_context(|| format!("this line has no time: {line}"))?;
-                let khz = khz.context("the log never said how fast its clock runs")?;
-                return Ok(micros * khz / (MICROS / TICKS_PER_KHZ));
-            }
-            Ending::Event(_) => {}
-        }
-    }
-}
-
-/// The time of a log line, in microseconds.
-fn micros(line: &str) -> Option<u64> {
-    let (seconds, micros) = line.split_whitespace().next()?.split_once('.')?;
-    seconds.parse::<u64>().ok()?.checked_mul(MICROS)?.checked_add(micros.parse().ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::micros;
-
-    #[test]
-    fn a_lines_time_is_read() {
-        assert_eq!(micros("5.000042 INFO vm.console vm=debian"), Some(5_000_042));
-        assert_eq!(micros("SeaBIOS (version 1.16.2)"), None);
-    }
 }

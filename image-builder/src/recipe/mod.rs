@@ -27,6 +27,8 @@ const GRAMMAR: Grammar = &[
     ("rootfs", &["packages", "modules"]),
 ];
 
+/// The name that the box itself has, on the network and on the disk.
+const BOX: &str = "hearth";
 /// Most letters of a name.
 const MAX_NAME: usize = 15;
 /// Most letters of a title: one line on the television.
@@ -162,6 +164,9 @@ fn read_all(folder: &Path, top: &Section, mistakes: &mut Mistakes) -> Option<Rec
     let rootfs = top.below(GRAMMAR, "rootfs", mistakes).map(|section| read_rootfs(&section, mistakes));
     let files = Files { folder, has_rootfs: top.get("rootfs").is_some() };
     let name = required(top, "name", "name = \"music\"", read_name(top, mistakes), mistakes);
+    if name.as_deref() == Some(BOX) {
+        mistakes.note(top.at(), "the name \"hearth\" is the box's own; give the appliance another one");
+    }
     let title = top.value("title", "one line of 1 to 40 letters", mistakes, |value| {
         value.as_str().filter(|text| (1..=MAX_TITLE).contains(&text.chars().count()) && is_line(text))
     });

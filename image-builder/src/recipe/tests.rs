@@ -120,6 +120,11 @@ next: mend this file; docs/appliances.md explains every key";
 }
 
 #[test]
+fn the_boxs_name_is_its_own() {
+    assert!(said(&WHOLE.replace("\"music\"", "\"hearth\"")).contains("box's own"));
+}
+
+#[test]
 fn what_is_not_toml_is_told_with_its_line() {
     let unquoted = said("name = \"a\"\nmemory = 256M\n");
     assert!(unquoted.starts_with("appliance.toml:2: not TOML: "), "{unquoted}");

@@ -71,6 +71,9 @@ impl Distro {
             (Self::Arch, Need::Debootstrap) => {
                 &["mmdebstrap", "squashfs-tools", "apt", "dpkg", "debian-archive-keyring"]
             }
+            (Self::Debian, Need::Reading) => &["tesseract-ocr"],
+            (Self::Fedora | Self::MacOs, Need::Reading) => &["tesseract"],
+            (Self::Arch, Need::Reading) => &["tesseract", "tesseract-data-eng"],
             // Debian's packages cannot be installed into a folder without Linux.
             (Self::Fedora | Self::Arch | Self::MacOs, Need::Signing)
             | (Self::MacOs, Need::Debootstrap)

@@ -26,11 +26,13 @@ pub enum Need {
     Signing,
     /// What makes a Debian root of packages.
     Debootstrap,
+    /// What reads text in pictures of the screen.
+    Reading,
 }
 
 impl Need {
     /// Every need.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Toolchain,
         Self::Linker,
         Self::Qemu,
@@ -39,6 +41,7 @@ impl Need {
         Self::Bochs,
         Self::Signing,
         Self::Debootstrap,
+        Self::Reading,
     ];
     /// What building takes.
     pub const FOR_IMAGE: [Self; 2] = [Self::Toolchain, Self::Linker];
@@ -47,8 +50,8 @@ impl Need {
     /// What running without a window takes.
     pub const FOR_RUN: [Self; 4] = [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf];
     /// What all tests take.
-    pub const FOR_TEST: [Self; 6] =
-        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Bochs, Self::Signing];
+    pub const FOR_TEST: [Self; 7] =
+        [Self::Toolchain, Self::Linker, Self::Qemu, Self::Ovmf, Self::Bochs, Self::Signing, Self::Reading];
 
     /// What it is, in plain words.
     pub const fn plain(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Need {
             Self::Bochs => "Bochs",
             Self::Signing => "sbsign and openssl",
             Self::Debootstrap => "mmdebstrap and mksquashfs",
+            Self::Reading => "tesseract, for English",
         }
     }
 
@@ -73,6 +77,7 @@ impl Need {
             Self::Bochs => "test (the rom door in Bochs)",
             Self::Signing => "test (Secure Boot)",
             Self::Debootstrap => "appliances with a Debian root",
+            Self::Reading => "test (what the screen says)",
         }
     }
 }
@@ -123,6 +128,11 @@ fn look_for(world: &dyn World, need: Need, toolchain: Option<&Toolchain>) -> Opt
             world.program("sbsign").map(|path| path.display().to_string())
         }
         Need::Debootstrap => debootstrap(world).map(|path| path.display().to_string()),
+        Need::Reading => {
+            let program = world.program("tesseract")?;
+            let languages = world.output(&program, &["--list-langs"])?;
+            languages.lines().any(|language| language == "eng").then(|| program.display().to_string())
+        }
     }
 }
 
@@ -195,6 +205,15 @@ mod tests {
             .fold(world, |world, name| world.with_program(&format!("/usr/bin/{name}")))
             .file(APT_HELPER, "");
         assert_eq!(look(&world, &Need::FOR_ROOTFS)[0].found.as_deref(), Some("/usr/bin/mmdebstrap"));
+    }
+
+    #[test]
+    fn reading_takes_a_language() {
+        let world = Fake::linux("").with_program("/usr/bin/tesseract");
+        let languages = |list| world.clone().answer("/usr/bin/tesseract --list-langs", list);
+        assert_eq!(look(&languages("List:\nosd\n"), &[Need::Reading])[0].found, None);
+        let found = look(&languages("List:\neng\nosd\n"), &[Need::Reading]);
+        assert_eq!(found[0].found.as_deref(), Some("/usr/bin/tesseract"));
     }
 
     #[test]

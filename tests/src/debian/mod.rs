@@ -112,7 +112,7 @@ impl Guest {
         let recipe = format!(
             "name = {:?}\ncpus = 2\nmemory = \"{}M\"\n\
              [kernel]\nformat = \"linux\"\nimage = \"{}\"\ninitrd = \"{}\"\ncmdline = \"{}\"\n\
-             [devices]\nnetwork = true\nlog-console = true\n\
+             [devices]\ndisplay = true\ninput = true\nnetwork = true\nlog-console = true\n\
              [[disk]]\nimage = \"{}\"\n[[disk]]\nimage = \"errand\"\n[[disk]]\nsize = \"{}M\"\n",
             self.name,
             self.memory_mib,

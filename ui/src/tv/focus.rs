@@ -24,6 +24,8 @@ pub enum Id {
     OpenPower,
     /// To what went wrong.
     OpenTrouble,
+    /// To the first run.
+    SetUp,
     /// The volume of everything.
     Volume,
     /// The volume of one appliance.
@@ -151,6 +153,9 @@ impl State {
         let mut rows: Vec<Vec<Id>> =
             tiles.map(|row| row.iter().map(|appliance| Id::Tile(appliance.id)).collect()).collect();
         let mut last = vec![Id::OpenSettings, Id::OpenPower];
+        if !self.settings.set_up {
+            last.insert(0, Id::SetUp);
+        }
         if !self.house.troubles.is_empty() {
             last.push(Id::OpenTrouble);
         }
@@ -191,7 +196,7 @@ impl State {
             }
             Section::About => match self.house.update {
                 Update::None | Update::Ready => column(&[Id::Update, Id::Done]),
-                Update::Loading(_) => column(&[Id::Done]),
+                Update::Loading(_) | Update::Unsupported => column(&[Id::Done]),
             },
         }
     }
@@ -218,6 +223,7 @@ impl State {
             Place::Watching(_) | Place::Settings(_) | Place::Power | Place::Trouble | Place::Dark => {
                 Some(Place::Launcher)
             }
+            Place::Wizard(Step::Language) => Some(Place::Launcher),
             Place::Overlay(vm) => Some(Place::Watching(vm)),
             Place::Appliance(_) => Some(Place::Section(Section::Appliances)),
             Place::Ask { vm, over_picture: true, .. } => Some(Place::Overlay(vm)),

@@ -71,6 +71,17 @@ impl Painter {
     /// Draws `state` as it is at `now` (milliseconds, never less than the last time). Answers the
     /// parts that may have changed, in pixels of the surface; they don't overlap much.
     pub fn paint(&mut self, state: &State, pictures: &dyn Pictures, now: u64) -> Vec<Rectangle> {
+        let damage = self.plan(state, now);
+        for &area in &damage {
+            self.draw(area, pictures);
+        }
+        damage
+    }
+
+    /// The first half of [`Painter::paint`]: decides what is to be seen and answers which parts
+    /// differ from what was. Nothing is drawn yet: [`Painter::draw`] does that, for all of each part,
+    /// piece by piece if drawing it at once takes too long.
+    pub fn plan(&mut self, state: &State, now: u64) -> Vec<Rectangle> {
         let volume_shows = self.volume_shows(state, now);
         let mut scene = screens::scene(state, &self.lettering, volume_shows);
         if let Some((area, radius)) = scene.focus {
@@ -93,16 +104,19 @@ impl Painter {
         } else {
             joined(changes(&self.shown, &shapes).into_iter().map(|area| fit.area(area)))
         };
-        for &area in &damage {
-            self.surface.clip_to(area);
-            for shape in &shapes {
-                if !fit.area(shape.bounds()).intersection(&area).is_zero_sized() {
-                    draw(&mut self.surface, &mut self.lettering, shape, fit, pictures);
-                }
-            }
-        }
         self.shown = shapes;
         damage
+    }
+
+    /// Draws what was planned last, as far as it is in `area`.
+    pub fn draw(&mut self, area: Rectangle, pictures: &dyn Pictures) {
+        let fit = Fit::of(self.surface.size());
+        self.surface.clip_to(area);
+        for shape in &self.shown {
+            if !fit.area(shape.bounds()).intersection(&area).is_zero_sized() {
+                draw(&mut self.surface, &mut self.lettering, shape, fit, pictures);
+            }
+        }
     }
 
     /// Whether the picture changes by itself, so that another frame is due.

@@ -44,6 +44,34 @@ pub enum Place {
     Wizard(Step),
 }
 
+impl Place {
+    /// Its name in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Launcher => "launcher",
+            Self::Watching(_) => "watching",
+            Self::Overlay(_) => "overlay",
+            Self::Appliance(_) => "appliance",
+            Self::Ask { .. } => "ask",
+            Self::Settings(_) => "settings",
+            Self::Section(Section::Sound) => "settings-sound",
+            Self::Section(Section::Picture) => "settings-picture",
+            Self::Section(Section::Network) => "settings-network",
+            Self::Section(Section::Storage) => "settings-storage",
+            Self::Section(Section::Appliances) => "settings-appliances",
+            Self::Section(Section::About) => "settings-about",
+            Self::Power => "power",
+            Self::Dark => "dark",
+            Self::Trouble => "trouble",
+            Self::Wizard(Step::Language) => "wizard-language",
+            Self::Wizard(Step::Look) => "wizard-look",
+            Self::Wizard(Step::Sound) => "wizard-sound",
+            Self::Wizard(Step::Network) => "wizard-network",
+            Self::Wizard(Step::End) => "wizard-end",
+        }
+    }
+}
+
 /// What is asked before it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
@@ -239,8 +267,10 @@ pub enum Reach {
 /// What is known of newer versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Update {
-    /// There is none.
+    /// The box can't look for any.
     #[default]
+    Unsupported,
+    /// There is none.
     None,
     /// So many percent are here.
     Loading(u8),
@@ -255,8 +285,8 @@ pub struct Storage {
     pub used: u32,
     /// Gigabytes in all.
     pub total: u32,
-    /// The disk says that it will fail.
-    pub ailing: bool,
+    /// Whether the disk says that it will fail; `None`: it is not asked.
+    pub ailing: Option<bool>,
 }
 
 /// The box, in plain words.
@@ -292,6 +322,8 @@ pub enum Trouble {
 pub struct House {
     /// What is installed, in the order of the tiles.
     pub appliances: Vec<Appliance>,
+    /// Whether that is known already.
+    pub known: bool,
     /// What time it is; `None` while nobody knows.
     pub clock: Option<Clock>,
     /// The network.
@@ -331,12 +363,11 @@ pub struct State {
 }
 
 impl State {
-    /// The beginning: the launcher, or the first run if there was none yet.
+    /// The beginning: the launcher, where a box that was never set up offers the first run.
     pub fn new(settings: Settings) -> Self {
-        let place = if settings.set_up { Place::Launcher } else { Place::Wizard(Step::Language) };
-        let wanted = if settings.set_up { Id::OpenSettings } else { Id::Speak(settings.language) };
-        let house = House::default();
-        Self { place, wanted, launcher_focus: Id::OpenSettings, settings, house, volume_changes: 0 }
+        let wanted = if settings.set_up { Id::OpenSettings } else { Id::SetUp };
+        let (place, house) = (Place::Launcher, House::default());
+        Self { place, wanted, launcher_focus: wanted, settings, house, volume_changes: 0 }
     }
 
     /// The texts in the viewer's language.

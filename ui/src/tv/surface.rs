@@ -12,23 +12,51 @@ const SAMPLES: u32 = 4;
 /// A picture is stretched by so many pixels rather than leave them black.
 const HAIR: u32 = 4;
 
-/// A picture in memory, `0x00RRGGBB` a pixel.
+/// A picture in memory, `0x00RRGGBB` a pixel; the upper byte means nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
     /// Pixels a line.
     pub width: u32,
+    /// Pixels from one line's start to the next one's, at least `width`.
+    pub stride: u32,
     /// Line by line; whole lines count.
     pub pixels: &'a [u32],
 }
 
-impl Picture<'_> {
+impl<'a> Picture<'a> {
+    /// A picture whose lines follow each other.
+    pub const fn new(width: u32, pixels: &'a [u32]) -> Self {
+        Self { width, stride: width, pixels }
+    }
+
     /// Whole lines that are there.
     pub fn height(&self) -> u32 {
-        if self.width == 0 {
-            0
-        } else {
-            u32::try_from(self.pixels.len() / self.width as usize).unwrap_or(u32::MAX)
+        if self.width == 0 || self.stride < self.width {
+            return 0;
         }
+        // The last line may end where the picture does.
+        let stride = self.stride as usize;
+        u32::try_from((self.pixels.len() + stride - self.width as usize) / stride).unwrap_or(u32::MAX)
+    }
+
+    /// Where it is seen in `area`: as large as there is room, with its proportions, in the middle.
+    pub fn placed(&self, area: Rectangle) -> Rectangle {
+        let (width, height) = (u64::from(self.width), u64::from(self.height()));
+        if width == 0 || height == 0 {
+            return Rectangle::new(area.top_left, Size::zero());
+        }
+        let room = area.size;
+        let size = if u64::from(room.width) * height <= u64::from(room.height) * width {
+            Size::new(room.width, (u64::from(room.width) * height / width) as u32)
+        } else {
+            Size::new((u64::from(room.height) * width / height) as u32, room.height)
+        };
+        // A hair's breadth of black at two edges would look like a fault.
+        let nearly = room.saturating_sub(size);
+        let size = if nearly.width + nearly.height <= HAIR { room } else { size };
+        let offset = (room - size) / 2;
+        let offset = Point::new(offset.width.cast_signed(), offset.height.cast_signed());
+        Rectangle::new(area.top_left + offset, size)
     }
 }
 
@@ -158,27 +186,8 @@ impl Surface {
         if width == 0 || height == 0 || area.is_zero_sized() {
             return;
         }
-        let by_width =
-            u64::from(area.size.width) * u64::from(height) <= u64::from(area.size.height) * u64::from(width);
-        let size = if by_width {
-            Size::new(
-                area.size.width,
-                (u64::from(area.size.width) * u64::from(height) / u64::from(width)) as u32,
-            )
-        } else {
-            Size::new(
-                (u64::from(area.size.height) * u64::from(width) / u64::from(height)) as u32,
-                area.size.height,
-            )
-        };
-        // A hair's breadth of black at two edges would look like a fault.
-        let nearly = area.size.saturating_sub(size);
-        let size = if nearly.width + nearly.height <= HAIR { area.size } else { size };
-        let offset = (area.size - size) / 2;
-        let shown = Rectangle::new(
-            area.top_left + Point::new(offset.width.cast_signed(), offset.height.cast_signed()),
-            size,
-        );
+        let shown = picture.placed(area);
+        let size = shown.size;
         let seen = shown.intersection(&self.clip);
         for y in seen.rows() {
             let (row, below) = sample((y - shown.top_left.y).unsigned_abs(), size.height, height);
@@ -214,7 +223,7 @@ impl Surface {
 impl Picture<'_> {
     /// A line, or the last one.
     fn line(&self, y: u32) -> &[u32] {
-        let start = y.min(self.height().saturating_sub(1)) as usize * self.width as usize;
+        let start = y.min(self.height().saturating_sub(1)) as usize * self.stride as usize;
         self.pixels.get(start..start + self.width as usize).unwrap_or_default()
     }
 }
@@ -337,7 +346,7 @@ mod tests {
             ("Wide", Weight::Medium, 30 * FINE),
             white,
         );
-        surface.picture(everywhere, 4, Picture { width: 2, pixels: &[0xff_ffff; 4] }, true);
+        surface.picture(everywhere, 4, Picture::new(2, &[0xff_ffff; 4]), true);
         let drawn = surface.pixels().iter().filter(|&&pixel| pixel != 0).count();
         assert_eq!(drawn, 10 * 30);
     }
@@ -346,16 +355,16 @@ mod tests {
     fn a_picture_keeps_its_proportions_and_may_be_empty() {
         let mut surface = Surface::new(Size::new(40, 40));
         let all = Rectangle::new(Point::zero(), Size::new(40, 40));
-        surface.picture(all, 0, Picture { width: 4, pixels: &[0xff; 8] }, true);
+        surface.picture(all, 0, Picture::new(4, &[0xff; 8]), true);
         assert_eq!(surface.pixels().iter().filter(|&&pixel| pixel == 0xff).count(), 40 * 20);
-        surface.picture(all, 0, Picture { width: 0, pixels: &[] }, true);
-        surface.picture(all, 0, Picture { width: 9, pixels: &[1] }, false);
+        surface.picture(all, 0, Picture::new(0, &[]), true);
+        surface.picture(all, 0, Picture::new(9, &[1]), false);
     }
 
     #[test]
     fn a_picture_in_its_own_size_is_copied_and_a_sharp_one_not_mixed() {
         let pixels: Vec<u32> = (0..64).map(|at| at * 0x01_0203).collect();
-        let picture = Picture { width: 8, pixels: &pixels };
+        let picture = Picture::new(8, &pixels);
         for smooth in [true, false] {
             let mut surface = Surface::new(Size::new(8, 8));
             surface.picture(Rectangle::new(Point::zero(), Size::new(8, 8)), 0, picture, smooth);

@@ -60,6 +60,8 @@ pub enum Event {
     Storage(Storage),
     /// The box.
     Machine(Machine),
+    /// What was set before the box was switched on.
+    Settings(Settings),
     /// Something went wrong.
     Trouble(Trouble),
 }
@@ -113,8 +115,13 @@ pub fn update(mut state: State, event: Event) -> (State, Command) {
     let command = match event {
         Event::Key(key, press) => state.key(key, press),
         Event::Idle => state.idle(),
+        Event::Settings(settings) => state.recall(settings),
         fact => {
+            let knew = state.house.known;
             state.house.learn(fact);
+            if state.house.known != knew {
+                state.greet();
+            }
             state.leave_what_is_gone()
         }
     };
@@ -125,7 +132,7 @@ impl House {
     /// Takes in what is news about the house.
     fn learn(&mut self, fact: Event) {
         match fact {
-            Event::Appliances(appliances) => self.appliances = appliances,
+            Event::Appliances(appliances) => (self.appliances, self.known) = (appliances, true),
             Event::Clock(clock) => self.clock = Some(clock),
             Event::Network(network) => self.network = network,
             Event::Update(update) => self.update = update,
@@ -135,7 +142,7 @@ impl House {
                 self.troubles.insert(0, trouble);
                 self.troubles.truncate(TROUBLES);
             }
-            Event::Trouble(_) | Event::Key(..) | Event::Idle => {}
+            Event::Settings(_) | Event::Trouble(_) | Event::Key(..) | Event::Idle => {}
         }
     }
 }
@@ -169,11 +176,33 @@ impl State {
         }
     }
 
+    /// Takes what was set before. Who need not set up the box is not asked to.
+    fn recall(&mut self, settings: Settings) -> Command {
+        self.settings = settings;
+        if settings.set_up && self.launcher_focus == Id::SetUp {
+            self.launcher_focus = Id::OpenSettings;
+            if self.wanted == Id::SetUp {
+                self.wanted = Id::OpenSettings;
+            }
+        }
+        Command::None
+    }
+
+    /// The tiles are there now: the first one gets the focus, if the viewer has not moved it and need
+    /// not set up the box first.
+    fn greet(&mut self) {
+        let first = self.house.appliances.first().map(|first| Id::Tile(first.id));
+        if let (Id::OpenSettings, Some(first)) = (self.launcher_focus, first) {
+            self.launcher_focus = first;
+            if (self.place, self.wanted) == (Place::Launcher, Id::OpenSettings) {
+                self.wanted = first;
+            }
+        }
+    }
+
     /// Home always reaches the launcher; held while a picture shows, it opens the panel over it.
-    /// In the first run there is no launcher yet.
     fn home(&mut self, press: Press) -> Command {
         match (self.place, press) {
-            (Place::Wizard(_), _) => Command::None,
             (Place::Watching(vm), Press::Hold) => self.go(Place::Overlay(vm)),
             _ => self.go(Place::Launcher),
         }
@@ -254,6 +283,7 @@ impl State {
             Id::OpenSettings => self.go(Place::Settings(Section::Sound)),
             Id::OpenPower => self.go(Place::Power),
             Id::OpenTrouble => self.go(Place::Trouble),
+            Id::SetUp => self.go(Place::Wizard(Step::Language)),
             Id::Volume if matches!(self.place, Place::Wizard(_)) => self.next_step(),
             Id::Volume | Id::VolumeOf(_) => Command::None,
             Id::CarryOn(vm) => self.go(Place::Watching(vm)),

@@ -59,6 +59,7 @@ words! {
     hearth: "Hearth", "Hearth";
     settings: "Settings", "Einstellungen";
     power: "Power", "Ausschalten";
+    set_up: "Set up", "Einrichten";
     trouble: "Look at a problem", "Problem ansehen";
     nothing_here: "Nothing is installed yet.", "Noch ist nichts installiert.";
     hold_ok: "Hold OK for more", "OK halten für mehr";

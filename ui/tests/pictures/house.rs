@@ -16,7 +16,7 @@ const HEIGHT: u32 = 180;
 impl Pictures for Film {
     fn picture(&self, _of: VmId) -> Option<Picture<'_>> {
         static PIXELS: std::sync::LazyLock<Vec<u32>> = std::sync::LazyLock::new(sunset);
-        Some(Picture { width: WIDTH, pixels: &PIXELS })
+        Some(Picture::new(WIDTH, &PIXELS))
     }
 }
 
@@ -53,6 +53,7 @@ pub fn house() -> House {
             appliance(4, "Debian", Running::Off, None),
             appliance(5, "Photos", Running::Failed, None),
         ],
+        known: true,
         clock: Some(Clock { hour: 20, minute: 15, weekday: 5, day: 28, month: 11 }),
         network: Network {
             reach: Reach::Internet,
@@ -60,7 +61,7 @@ pub fn house() -> House {
             address: "192.168.178.20".into(),
         },
         update: Update::Ready,
-        storage: Storage { used: 412, total: 1000, ailing: false },
+        storage: Storage { used: 412, total: 1000, ailing: Some(false) },
         machine: Machine {
             version: "0.4.0".into(),
             processor: "AMD Ryzen 5 5600U".into(),
@@ -87,9 +88,12 @@ pub fn screens() -> Vec<(&'static str, State)> {
     few.house.troubles.clear();
     few.house.network.reach = Reach::Nowhere;
     few.house.update = Update::Loading(40);
+    let mut new = State::new(Settings::default());
+    new.house = few.house.clone();
     let mut all = vec![
         ("launcher", state(Place::Launcher)),
         ("launcher-few", few),
+        ("launcher-new", new),
         ("watching-starting", state(Place::Watching(VmId(3)))),
         ("overlay", state(Place::Overlay(vm))),
         ("ask", state(Place::Ask { question: Question::Restart, vm, over_picture: true })),
@@ -109,8 +113,8 @@ pub fn screens() -> Vec<(&'static str, State)> {
         ("wizard-network", state(Place::Wizard(Step::Network))),
         ("wizard-end", state(Place::Wizard(Step::End))),
     ];
-    for (name, state) in &mut all {
-        if name.starts_with("launcher") {
+    for (_, state) in &mut all {
+        if state.place == Place::Launcher && state.settings.set_up {
             state.focus_on(Id::Tile(vm));
         }
     }

@@ -1,7 +1,7 @@
 //! The machine's PCI devices, as hv hands them out.
 
 use crate::hypercall::{self, Outcome, Refused};
-use crate::paging;
+use crate::{dma, paging};
 use core::fmt;
 use hv_abi::device::DeviceInfo;
 use hv_abi::hypercall::{Call, Status};
@@ -151,6 +151,17 @@ impl Registers {
         let address = self.range.base + offset;
         let at = core::ptr::with_exposed_provenance_mut(address as usize);
         (fits && address.is_multiple_of(size)).then_some(at)
+    }
+
+    /// Copies words in, as far as they are all in them.
+    pub fn copy_in(&self, offset: u64, words: &[u32]) {
+        let len = size_of_val(words);
+        let fits = offset.checked_add(len as u64).is_some_and(|end| end <= self.range.len);
+        if fits {
+            let from = words.as_ptr().expose_provenance() as u64;
+            // SAFETY: device memory that `Device::map` has mapped; the other is a slice.
+            unsafe { dma::copy(from, self.range.base + offset, len) };
+        }
     }
 
     /// Reads a register.

@@ -3,13 +3,14 @@
 use crate::timer::Timer;
 use crate::{apic, dma, events, heap, paging, run, start, traps};
 use core::arch::global_asm;
+use hv_abi::boot::{Framebuffer, PixelFormat};
 use hv_abi::memory::PhysRange;
 use management::executor::Executor;
 
 global_asm!(include_str!("entry.S"), options(att_syntax));
 
 /// Words that hv hands over. hv fills the page's rest with zeros: a word that it does not know is 0.
-const WORDS: usize = 11;
+const WORDS: usize = 16;
 
 /// What hv hands over.
 #[derive(Clone, Copy)]
@@ -22,6 +23,10 @@ pub struct Handover {
     pub options: &'static str,
     /// How often it has lived before, since the box was switched on.
     pub lives: u64,
+    /// The screen that the door found.
+    pub screen: Framebuffer,
+    /// Bytes of RAM that the machine has.
+    pub machine_ram: u64,
 }
 
 /// Runs on the program's own stack, with SSE on.
@@ -31,7 +36,9 @@ pub struct Handover {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn management_main(handover: *const [u64; WORDS]) -> ! {
     // SAFETY: hv's promise: a page, mapped where it is.
-    let [cpus, ram, ram_len, _, _, root, free, _, options, options_len, lives] = unsafe { handover.read() };
+    let words = unsafe { handover.read() };
+    let [cpus, ram, ram_len, _, _, root, free, _, options, options_len, lives, screen @ .., machine_ram] =
+        words;
     dma::set_ram(ram);
     traps::install();
     // SAFETY: from the first free byte on the RAM is nobody's; the handover is before it.
@@ -43,10 +50,22 @@ unsafe extern "C" fn management_main(handover: *const [u64; WORDS]) -> ! {
     events::open();
     // SAFETY: hv's promise: text in this VM's RAM that nobody writes, or an address of 0.
     let options = unsafe { text(options, options_len) };
-    let handover = Handover { cpus, ram: PhysRange::new(ram, ram_len), options, lives };
+    let ram = PhysRange::new(ram, ram_len);
+    let handover = Handover { cpus, ram, options, lives, screen: framebuffer(screen), machine_ram };
     let executor = Executor::new(timer);
     start::begin(&executor.handle(), handover);
     run::for_good(&executor, timer)
+}
+
+/// The screen, as hv hands it over.
+fn framebuffer([base, len, size, layout]: [u64; 4]) -> Framebuffer {
+    Framebuffer {
+        range: PhysRange::new(base, len),
+        width: size as u32,
+        height: (size >> 32) as u32,
+        stride: layout as u32,
+        format: PixelFormat((layout >> 32) as u32),
+    }
 }
 
 /// Text that hv handed over; what is not UTF-8 is nothing.

@@ -29,3 +29,4 @@ mod run;
 mod start;
 mod timer;
 mod traps;
+mod tv;

@@ -3,7 +3,8 @@
 use crate::entry::Handover;
 use crate::hypercall;
 use crate::log::event;
-use crate::{appliances, devices, drill, drivers, heap, run};
+use crate::{appliances, devices, drill, drivers, heap, run, tv};
+use alloc::rc::Rc;
 use hv_abi::hypercall::Status;
 use management::executor::Handle;
 
@@ -44,6 +45,9 @@ async fn clear_away(handle: &Handle) {
 
 /// Finds devices, and says that the management VM is ready.
 async fn bring_up(handle: &Handle, handover: Handover) {
+    let (clock, desk) = (Rc::new(appliances::Clock::set(handle)), Rc::new(tv::Desk::default()));
+    tv::begin(handle, &handover, &desk, &clock);
+    handle.give_way().await;
     let mut found = drivers::Found::default();
     for device in devices::all() {
         drivers::take(handle, &device, &mut found).await;
@@ -60,7 +64,8 @@ async fn bring_up(handle: &Handle, handover: Handover) {
         nets = found.nics.len()
     );
     drill::run(&handover);
-    appliances::begin(handle, found, handover.cpus).await;
+    desk.add_keys(core::mem::take(&mut found.keys));
+    appliances::begin(handle, found, handover.cpus, clock, desk).await;
     watch(handle).await;
 }
 

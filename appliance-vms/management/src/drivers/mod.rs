@@ -5,4 +5,5 @@ pub mod e1000;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod nvme;
+pub mod ps2;
 pub mod registers;

@@ -5,7 +5,7 @@
 //! alarm and periods stay clear. Registers of the time are those of one moment, so that a guest that
 //! looks while they change reads nothing torn.
 
-mod calendar;
+pub mod calendar;
 #[cfg(test)]
 mod tests;
 

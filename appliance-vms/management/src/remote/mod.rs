@@ -1,10 +1,13 @@
 //! The keys of a television's remote control, and what keyboards and guests call them.
 
+mod presses;
 mod scancodes;
 
+pub use presses::{Press, Presses};
 pub use scancodes::{Scancodes, Set};
 
 use crate::virtio::input::codes::key;
+use core::task::{Context, Poll};
 
 /// A key of the remote control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +45,12 @@ pub enum Key {
     Green,
     Yellow,
     Blue,
+}
+
+/// A keyboard, or whatever else has keys of the remote control.
+pub trait Keys {
+    /// The next key that was pressed (`true`) or let go; `Pending` wakes the task when there is one.
+    fn poll_key(&mut self, context: &mut Context<'_>) -> Poll<(Key, bool)>;
 }
 
 /// What a key is called elsewhere.

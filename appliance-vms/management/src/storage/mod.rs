@@ -6,5 +6,6 @@ pub mod bytes;
 mod fake;
 pub mod gpt;
 pub mod part;
+pub mod settings;
 pub mod system;
 pub mod volumes;

@@ -79,7 +79,7 @@ fn not_ours(handover: &Handover) -> Outcome {
         [0, 0x10_0000, handover.ram_end, handover.ram_end + (64 << 20), 0x1_0000_0000, 0xff_ffff_f000]
     {
         let page = window::map(handover, 22, address | RW);
-        let inside = address + 0x1000 > handover.ram_end - (32 << 20) && address < handover.ram_end;
+        let inside = address + 0x1000 > handover.ram_end - (64 << 20) && address < handover.ram_end;
         let low = (handover.low..handover.low + 0x1_0000).contains(&address);
         if inside || low {
             continue;

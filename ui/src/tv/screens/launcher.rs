@@ -59,7 +59,7 @@ fn status(scene: &mut Scene<'_>, state: &State, area: Rectangle) {
         Reach::Nowhere => (words.no_network.into(), theme.alarm),
     };
     let update = match state.house.update {
-        Update::None => None,
+        Update::None | Update::Unsupported => None,
         Update::Loading(percent) => Some((counted(words.update_loading, percent), theme.text_dim)),
         Update::Ready => Some((words.update_ready.into(), theme.accent)),
     };
@@ -79,12 +79,18 @@ fn status(scene: &mut Scene<'_>, state: &State, area: Rectangle) {
 fn footer(scene: &mut Scene<'_>, state: &State, area: Rectangle) -> i32 {
     let words = state.words();
     let y = area.top_left.y + (area.size.height - scene.theme.row).cast_signed();
-    let all =
-        [(Id::OpenSettings, words.settings), (Id::OpenPower, words.power), (Id::OpenTrouble, words.trouble)];
-    let count = if state.house.troubles.is_empty() { 2 } else { 3 };
-    scene.buttons(state, Point::new(area.top_left.x, y), &all[..count]);
+    let all = [
+        (Id::SetUp, words.set_up),
+        (Id::OpenSettings, words.settings),
+        (Id::OpenPower, words.power),
+        (Id::OpenTrouble, words.trouble),
+    ];
+    let first = usize::from(state.settings.set_up);
+    let end = all.len() - usize::from(state.house.troubles.is_empty());
+    let shown = &all[first..end];
+    scene.buttons(state, Point::new(area.top_left.x, y), shown);
     if matches!(state.focus(), Some(Id::Tile(_))) {
-        let used: u32 = all[..count].iter().map(|(_, text)| scene.button_width(text).max(160) + SPACE).sum();
+        let used: u32 = shown.iter().map(|(_, text)| scene.button_width(text).max(160) + SPACE).sum();
         let room = area.size.width.saturating_sub(used);
         let style = Style { align: Align::Right, ..scene.dim() };
         let hint = rect(area.top_left.x + used.cast_signed(), y, room, scene.theme.row);
@@ -97,6 +103,9 @@ fn footer(scene: &mut Scene<'_>, state: &State, area: Rectangle) -> i32 {
 
 /// As many whole rows of tiles as there is room for, the focused one among them.
 fn tiles(scene: &mut Scene<'_>, state: &State, area: Rectangle) {
+    if !state.house.known {
+        return;
+    }
     if state.house.appliances.is_empty() {
         let style = Style { align: Align::Centre, colour: scene.theme.text_dim, ..scene.heading() };
         scene.line(area, state.words().nothing_here, style);

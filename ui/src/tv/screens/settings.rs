@@ -143,13 +143,14 @@ fn network(state: &State) -> Vec<Line> {
 
 fn storage(state: &State) -> Vec<Line> {
     let (words, storage) = (state.words(), state.house.storage);
-    let health = if storage.ailing { words.disk_ailing } else { words.disk_well };
     let free = storage.total.saturating_sub(storage.used);
-    Vec::from([
-        Line::Fact(words.disk, health.into()),
+    let health = storage.ailing.map(|ailing| if ailing { words.disk_ailing } else { words.disk_well });
+    let mut all: Vec<Line> = health.map(|health| Line::Fact(words.disk, health.into())).into_iter().collect();
+    all.extend([
         Line::Fact(words.in_use, counted(words.gigabytes, storage.used)),
         Line::Fact(words.free, counted(words.gigabytes, free)),
-    ])
+    ]);
+    all
 }
 
 fn about(state: &State) -> Vec<Line> {
@@ -160,10 +161,11 @@ fn about(state: &State) -> Vec<Line> {
         Line::Fact(words.memory, counted(words.gigabytes, machine.memory)),
         Line::Fact(words.isolation, machine.isolation.clone()),
     ]);
-    all.push(match state.house.update {
-        Update::None => Line::Button(Id::Update, words.look_for_updates.into()),
-        Update::Loading(percent) => Line::Fact(words.update, alloc::format!("{percent} %")),
-        Update::Ready => Line::Button(Id::Update, words.install_update.into()),
+    all.extend(match state.house.update {
+        Update::Unsupported => None,
+        Update::None => Some(Line::Button(Id::Update, words.look_for_updates.into())),
+        Update::Loading(percent) => Some(Line::Fact(words.update, alloc::format!("{percent} %"))),
+        Update::Ready => Some(Line::Button(Id::Update, words.install_update.into())),
     });
     all
 }

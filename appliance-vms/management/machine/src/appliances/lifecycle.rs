@@ -9,17 +9,19 @@ use core::cell::RefCell;
 use core::time::Duration;
 use hv_abi::appliance::Appliance;
 use management::executor::{Signal, Task};
-use management::supervisor::{Command, End, Event, State, Supervisor, Wish};
+use management::supervisor::{Command, End, Event, State, Supervisor};
+use ui::tv::VmId;
 
 /// What happened to an appliance and was not told to its supervisor yet.
 #[derive(Default)]
-struct Mail {
+pub struct Mail {
     events: RefCell<VecDeque<Event>>,
     came: Signal,
 }
 
 impl Mail {
-    fn send(&self, event: Event) {
+    /// Tells its supervisor.
+    pub fn send(&self, event: Event) {
         self.events.borrow_mut().push_back(event);
         self.came.raise();
     }
@@ -39,19 +41,19 @@ impl Mail {
 struct Charge {
     house: Rc<House>,
     appliance: Appliance,
+    /// What the television knows it as.
+    id: VmId,
     mail: Rc<Mail>,
     vm: Option<Rc<Vm>>,
     /// Who answers its VM's accesses, and who waits for its end.
     watchers: heapless::Vec<Task, 2>,
 }
 
-/// Looks after an appliance for good; it starts at once.
-pub async fn look_after(house: Rc<House>, appliance: Appliance) {
-    let mail = Rc::new(Mail::default());
+/// Looks after an appliance for good, by what its mail says; the television knows it as `id`.
+pub async fn look_after(house: Rc<House>, appliance: Appliance, mail: Rc<Mail>, id: VmId) {
     let mut supervisor = Supervisor::new();
     let mut charge =
-        Charge { house, appliance, mail: Rc::clone(&mail), vm: None, watchers: heapless::Vec::new() };
-    mail.send(Event::Wish(Wish::Start));
+        Charge { house, appliance, id, mail: Rc::clone(&mail), vm: None, watchers: heapless::Vec::new() };
     let mut state = supervisor.state();
     loop {
         let event = mail.next().await;
@@ -62,6 +64,7 @@ pub async fn look_after(house: Rc<House>, appliance: Appliance) {
         }
         if state != supervisor.state() {
             state = supervisor.state();
+            charge.house.desk.is_now(id, state);
             charge.tell(state, supervisor.reason());
         }
     }
@@ -113,6 +116,7 @@ impl Charge {
             Command::Create => {
                 let event = match Vm::create(&self.house, &self.appliance).await {
                     Ok(vm) => {
+                        self.house.desk.runs_as(self.id, vm.faces());
                         self.vm = Some(vm);
                         Event::Created
                     }
@@ -136,6 +140,7 @@ impl Charge {
                 for task in core::mem::take(&mut self.watchers) {
                     self.house.handle.cancel(task);
                 }
+                self.house.desk.is_gone(self.id);
                 if let Some(vm) = self.vm.take() {
                     vm.take_away(&self.house).await;
                 }

@@ -2,6 +2,7 @@
 
 use super::entropy::Processor;
 use crate::log::event;
+use crate::tv::Desk;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -15,6 +16,7 @@ use management::net::stack::{Change, Stack};
 use management::net::switch::{PortId, Station, Switch};
 use management::nic::{Mac, Nic};
 use management::pci::Shared;
+use management::tv;
 use management::virtio::VirtioFunction;
 use management::virtio::net::{Frame, Net};
 
@@ -45,13 +47,15 @@ pub struct Network {
     /// Frames came for the own stack.
     for_us: Signal,
     tenants: RefCell<Vec<Tenant>>,
+    /// What the television is told.
+    desk: Rc<Desk>,
     /// What makes the VMs' addresses this box's: its first card's address.
     box_id: [u8; 6],
 }
 
 impl Network {
     /// A switch with these cards as its ways out, and the stack on it.
-    pub fn new(handle: &Handle, nics: Vec<Box<dyn Nic>>) -> Rc<Self> {
+    pub fn new(handle: &Handle, nics: Vec<Box<dyn Nic>>, desk: Rc<Desk>) -> Rc<Self> {
         let mut switch = Switch::new();
         let box_id = nics.first().map_or([0; 6], |nic| nic.mac().0);
         let mut cables = Vec::new();
@@ -74,6 +78,7 @@ impl Network {
             own,
             for_us: Signal::default(),
             tenants: RefCell::default(),
+            desk,
             box_id,
         });
         network.begin();
@@ -103,6 +108,14 @@ impl Network {
                 what = format_args!("no task for {name}"),
                 why = "there are too many"
             );
+        }
+    }
+
+    /// Asks the home's router for an address again, as if for the first time.
+    pub fn reconnect(&self) {
+        if let Some((_, stack)) = &self.own {
+            stack.borrow_mut().restart();
+            self.for_us.raise();
         }
     }
 
@@ -179,6 +192,9 @@ impl Network {
         let Some((port, stack)) = &self.own else { return };
         loop {
             let change = stack.borrow_mut().poll(self.now());
+            if change.is_some() {
+                self.desk.tell(ui::tv::Event::Network(tv::network(stack.borrow().address())));
+            }
             match change {
                 Some(Change::Address(address)) => {
                     event!(Info, "net.address", ip = address.ip, prefix = address.prefix);

@@ -27,6 +27,8 @@ use management::pci::{Bridge, Bus, Shared};
 use management::platform::{BARS_32, ECAM};
 use management::virtio::blk::Blk;
 use management::virtio::console::Console;
+use management::virtio::gpu::{Gpu, Mode};
+use management::virtio::input::{Description, Input};
 use management::virtio::net::Net;
 use management::virtio::rng::Rng;
 use management::virtio::{Device, Guest, VirtioFunction};
@@ -35,6 +37,11 @@ use management::virtio::{Device, Guest, VirtioFunction};
 const LINE: usize = 100;
 /// The port on which an appliance's agent speaks.
 pub const AGENT: &str = "org.hearth.agent";
+
+/// A guest's screen, and the remote control that it hears.
+pub type Screen = Shared<VirtioFunction<Gpu>>;
+/// See [`Screen`].
+pub type Remote = Shared<VirtioFunction<Input>>;
 
 /// A function on the bus, as its doorbells see it.
 struct Plugged {
@@ -56,6 +63,10 @@ pub struct Pc {
     port: Option<PortId>,
     network: Rc<Network>,
     console: Option<Lines>,
+    /// Its screen, if it has one.
+    pub screen: Option<Screen>,
+    /// Its remote control, if it has one.
+    pub remote: Option<Remote>,
 }
 
 /// An access of a guest.
@@ -96,11 +107,13 @@ impl Pc {
             port: None,
             network: Rc::clone(&house.network),
             console: devices.log_console.then(|| Lines::new(LINE)),
+            screen: None,
+            remote: None,
         };
         (pc, Guest { memory: Rc::new(ram), interrupts: wires })
     }
 
-    /// Plugs in what an appliance has.
+    /// Plugs in what an appliance has. Its screen shows a mode, and its pictures have so many bytes.
     ///
     /// # Errors
     /// [`TooMany`]; what was begun ends by [`Pc::take_apart`].
@@ -110,6 +123,7 @@ impl Pc {
         devices: Devices,
         disks: Vec<Rc<dyn BlockDevice>>,
         vcpus: u16,
+        (mode, budget): (Mode, usize),
     ) -> Result<(), TooMany> {
         for (number, disk) in disks.into_iter().enumerate() {
             let serial = format!("{}-{number}", self.name);
@@ -126,6 +140,12 @@ impl Pc {
         self.plug(Console::new(&[AGENT]), guest)?;
         if let Some(processor) = entropy::Processor::find() {
             self.plug(Rng::new(Box::new(processor)), guest)?;
+        }
+        if devices.display {
+            self.screen = Some(self.plug(Gpu::new(mode, budget), guest)?);
+        }
+        if devices.input {
+            self.remote = Some(self.plug(Input::new(Description::remote(&self.name)), guest)?);
         }
         self.bind_doorbells();
         Ok(())

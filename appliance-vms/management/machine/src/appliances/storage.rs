@@ -7,22 +7,30 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt;
 use hv_abi::appliance::{Appliance, Blob, Disk, System};
-use management::block::{BlockDevice, BlockError};
+use management::block::{BlockDevice, BlockError, SECTOR};
 use management::executor::Turns;
 use management::loader::{Reading, Source};
 use management::storage::bytes::{DiskBytes, DiskError};
 use management::storage::gpt;
+use management::storage::settings::{self, Kept, SettingsVolume};
 use management::storage::system::{Bundle, File};
 use management::storage::volumes::{VolumeError, Volumes};
+use ui::tv::state::Storage as Room;
 
 /// Names of the partitions that are looked for (ABI.md, "Disk").
 const SYSTEM: &str = "hearth-system-a";
 const DATA: &str = "hearth-data";
+/// Who has the box's own volume; no appliance has that name.
+const BOX: &str = "hearth";
+/// As disks are sold.
+const GIGABYTE: u64 = 1_000_000_000;
 
 /// The system that is in use, and the volumes on the same disk.
 pub struct Storage {
     bundle: Bundle,
     volumes: Option<Turns<Volumes>>,
+    /// Bytes of the disk that it is all on.
+    disk: u64,
 }
 
 /// Why an appliance can't have its disks.
@@ -79,14 +87,39 @@ impl Storage {
             };
             let System { product, appliances } = &bundle.system();
             event!(Info, "system.found", name = SYSTEM, version = product, appliances = appliances.len());
-            return Some(Self { bundle, volumes: volumes.ok().map(Turns::new) });
+            let disk = disk.geometry().sectors * SECTOR;
+            return Some(Self { bundle, volumes: volumes.ok().map(Turns::new), disk });
         }
         None
+    }
+
+    /// The volume with the box's settings, and what is kept there; `None`: there is no place for it, and the
+    /// log says why.
+    pub async fn settings(&self) -> Option<(SettingsVolume, Option<Kept>)> {
+        let mut volumes = self.volumes.as_ref()?.take().await;
+        let opened = match volumes.get(BOX, "settings", settings::SIZE).await {
+            Ok(part) => {
+                let disk = DiskBytes::new(Rc::new(part), Rc::new(Heap));
+                SettingsVolume::open(disk).await.map_err(VolumeError::Disk)
+            }
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| event!(Error, "settings.lost", what = error)).ok()
     }
 
     /// The appliances there are.
     pub fn appliances(&self) -> &[Appliance] {
         &self.bundle.system().appliances
+    }
+
+    /// How full the disk is: all that is not free for new volumes is in use.
+    pub async fn room(&self) -> Room {
+        let free = match &self.volumes {
+            Some(volumes) => volumes.take().await.free(),
+            None => 0,
+        };
+        let gigabytes = |bytes: u64| u32::try_from(bytes.div_ceil(GIGABYTE)).unwrap_or(u32::MAX);
+        Room { used: gigabytes(self.disk.saturating_sub(free)), total: gigabytes(self.disk), ailing: None }
     }
 
     /// A file of the system's.

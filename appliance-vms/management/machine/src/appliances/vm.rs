@@ -6,6 +6,7 @@ use crate::dma::Dma;
 use crate::guest::GuestRam;
 use crate::hypercall::{self, Refused};
 use crate::log::event;
+use crate::tv::Faces;
 use alloc::format;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
@@ -86,7 +87,7 @@ impl Vm {
         let (pc, guest) = Pc::new(house, (number, &appliance.name), windows, appliance.devices);
         let state = StartState::new_zeroed();
         let mut vm = Self { number, vcpus, state, pc: RefCell::new(pc), requests, ended, page };
-        let equipped = vm.pc.get_mut().equip(&guest, appliance.devices, disks, vcpus as u16);
+        let equipped = vm.pc.get_mut().equip(&guest, appliance.devices, disks, vcpus as u16, house.pictures);
         let loaded = match equipped {
             Ok(()) => load(house, appliance, &*guest.memory, ram, vcpus).await,
             Err(why) => Err(now(&why)),
@@ -101,6 +102,12 @@ impl Vm {
                 Err(fault)
             }
         }
+    }
+
+    /// What the television needs of it.
+    pub fn faces(&self) -> Faces {
+        let pc = self.pc.borrow();
+        Faces { number: self.number, screen: pc.screen.clone(), remote: pc.remote.clone() }
     }
 
     /// Lets it run.

@@ -2,9 +2,12 @@
 
 mod blk;
 mod e1000;
+pub mod framebuffer;
+mod input;
 pub mod memory;
 mod net;
 mod nvme;
+pub mod ps2;
 mod ring;
 mod transport;
 mod unusable;
@@ -25,6 +28,7 @@ use management::block::{BlockDevice, Operation};
 use management::drivers::e1000::Model;
 use management::executor::{Handle, Signal};
 use management::nic::Nic;
+use management::remote::Keys;
 use management::storage::bounce::AnyMemory;
 use memory::Heap;
 use transport::Pci;
@@ -38,6 +42,8 @@ pub struct Found {
     pub disks: Vec<Rc<dyn BlockDevice>>,
     /// Network ports.
     pub nics: Vec<Box<dyn Nic>>,
+    /// Keyboards and remote controls.
+    pub keys: Vec<Box<dyn Keys>>,
 }
 
 /// Finds the driver for a device, if there is one, and has it begin. The log says what came of it.
@@ -47,6 +53,8 @@ pub async fn take(handle: &Handle, device: &Device, found: &mut Found) {
         virtio_blk(handle, device, found).await
     } else if virtio == Some(DeviceType::Network) {
         virtio_net(handle, device, found)
+    } else if virtio == Some(DeviceType::Input) {
+        virtio_input(handle, device, found)
     } else if nvme::is_one(device) {
         nvme_disk(handle, device, found).await
     } else if let Some(model) = e1000::model(device) {
@@ -78,6 +86,14 @@ fn virtio_net(handle: &Handle, device: &Device, found: &mut Found) -> Result<(),
     let transport = Pci::new(device, DeviceType::Network)?;
     let port = net::Port::new(handle, device, transport, found.port_name())?;
     found.add_port("virtio-net", device, Box::new(port));
+    Ok(())
+}
+
+fn virtio_input(handle: &Handle, device: &Device, found: &mut Found) -> Result<(), Unusable> {
+    let transport = Pci::new(device, DeviceType::Input)?;
+    let input = input::Input::new(handle, device, transport)?;
+    event!(Info, "input.found", driver = "virtio-input", address = device);
+    found.keys.push(Box::new(input));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ const EPOCH: i64 = 719_468;
 
 /// A second of a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub struct Moment {
     /// 0 to 59.
     pub second: u8,
     /// 0 to 59.
@@ -28,7 +28,7 @@ pub(super) struct Moment {
 impl Moment {
     /// The moment so many seconds after 1970 began; before it, if negative.
     #[allow(clippy::cast_sign_loss)] // remainders of a Euclidean division have no sign
-    pub(super) const fn from_unix(seconds: i64) -> Self {
+    pub const fn from_unix(seconds: i64) -> Self {
         let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
         let march = days + EPOCH;
         let (era, day_of_era) = (march.div_euclid(ERA), march.rem_euclid(ERA));
@@ -51,7 +51,7 @@ impl Moment {
     }
 
     /// The seconds from 1970 to it; its day of the week means nothing.
-    pub(super) const fn unix(&self) -> i64 {
+    pub const fn unix(&self) -> i64 {
         let (month, year) = (self.month as i64, self.year - if self.month <= 2 { 1 } else { 0 });
         let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
         let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + self.day as i64 - 1;
