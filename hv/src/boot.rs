@@ -81,7 +81,7 @@ pub fn take_over(boot: &BootInfo) -> ! {
 
     let cpus = platform.cpus.len().clamp(1, MAX_CPUS);
     let apic = LocalApic::choose(&features, platform.local_apic);
-    let tables = devices::find(boot, platform.keyboard);
+    let tables = devices::find(boot);
     let own = memory::take(boot, &features, cpus, platform.local_apic, &tables).unwrap_or_else(|fault| {
         let what = sentence(format_args!("Hearth can't set up its own memory: {fault}."));
         refuse(boot.door, &what, "Please report this with the machine's model.");

@@ -7,10 +7,9 @@ use hv_abi::boot::{BootInfo, DIRECT_MAP};
 use hv_abi::device::{BOARD, DeviceInfo, KEYBOARD};
 use hv_abi::hypercall::Status;
 use hv_abi::ioreq::{EVENTS, NO_EVENT};
-use hv_abi::memory::{MemoryKind, PAGE_SIZE, PhysRange};
-use hv_arch::io_apic::Pin;
+use hv_abi::memory::{MemoryKind, PhysRange};
+use hv_arch::io_apic::IoApic;
 use hv_arch::pci::Pci;
-use hv_core::acpi::Line;
 use hv_core::memory::layout;
 use hv_core::msi;
 use hv_core::pci::{Device, Inventory, MAX_DEVICES};
@@ -22,9 +21,6 @@ const APICS: PhysRange = PhysRange::new(0xfee0_0000, 1 << 20);
 /// What the direct map has room for.
 const REACH: u64 = layout::STACKS - DIRECT_MAP;
 
-/// Most pages that hv needs of devices.
-pub const MAX_PAGES: usize = MAX_DEVICES + 1;
-
 /// Most ranges that a base address falls into around MSI-X tables.
 pub const MAX_PIECES: usize = 8;
 
@@ -33,7 +29,7 @@ struct Devices {
     all: Inventory,
     vectors: Vectors,
     /// Where the keyboard's interrupt arrives.
-    keyboard: Option<Pin>,
+    board: IoApic,
     /// APIC ID of the CPU that their messages go to: the first.
     target: u32,
 }
@@ -45,15 +41,15 @@ static DEVICES: Mutex<Devices> = Mutex::new(Devices {
     bus: unsafe { Pci::new() },
     all: Inventory::new(),
     vectors: Vectors::new(),
-    keyboard: None,
+    // SAFETY: the only one, and used once `memory::take` has mapped it.
+    board: unsafe { IoApic::new() },
     target: 0,
 });
 
 static ON_EVENT: Once<fn(u32)> = Once::new();
 
-/// Finds the devices; answers the pages that hv needs mapped for their messages, and for the keyboard's
-/// interrupt.
-pub fn find(boot: &BootInfo, keyboard: Option<Line>) -> Vec<PhysRange, MAX_PAGES> {
+/// Finds the devices; answers the pages that hv needs mapped for their messages.
+pub fn find(boot: &BootInfo) -> Vec<PhysRange, MAX_DEVICES> {
     let screen = boot.framebuffer.usable().map_or(PhysRange::new(0, 0), |screen| screen.range);
     let ram = |range| {
         let regions = boot.memory.regions().iter();
@@ -61,20 +57,9 @@ pub fn find(boot: &BootInfo, keyboard: Option<Line>) -> Vec<PhysRange, MAX_PAGES
             .filter(|region| region.kind != MemoryKind::RESERVED)
             .any(|region| region.range.overlaps(range))
     };
-    let lawful = |range: PhysRange| range.end() <= REACH && !range.overlaps(APICS) && !ram(range);
-    let devices = &mut *DEVICES.lock();
-    devices.all.take_stock(&mut devices.bus, screen, lawful);
-    let mut pages: Vec<PhysRange, MAX_PAGES> = devices.all.tables.iter().copied().collect();
-    if let Some(line) = keyboard
-        && line.io_apic.is_multiple_of(PAGE_SIZE)
-        && lawful(PhysRange::new(line.io_apic, PAGE_SIZE))
-    {
-        // There is room for one more than tables.
-        let _ = pages.push(PhysRange::new(line.io_apic, PAGE_SIZE));
-        // SAFETY: the page is mapped once hv is on its own tables (`memory::take`), and used by nobody else.
-        devices.keyboard = Some(unsafe { Pin::new(line) });
-    }
-    pages
+    let Devices { bus, all, .. } = &mut *DEVICES.lock();
+    all.take_stock(bus, screen, |range| range.end() <= REACH && !range.overlaps(APICS) && !ram(range));
+    all.tables.clone()
 }
 
 /// Says what was found, and has messages sent to the CPU with that APIC ID.
@@ -114,7 +99,7 @@ pub fn info(index: u64) -> Option<DeviceInfo> {
 /// # Errors
 /// There is no such device, or no such register.
 pub fn read(address: u64, offset: u64, size: u64) -> Result<u32, Status> {
-    with(address, |device, bus, _, _| device.read(bus, offset, size).ok_or(Status::BAD_ARGUMENT))
+    with(address, |device, bus| device.read(bus, offset, size).ok_or(Status::BAD_ARGUMENT))
 }
 
 /// Writes configuration space of the device at `address`; what hv keeps stays as it is.
@@ -122,7 +107,7 @@ pub fn read(address: u64, offset: u64, size: u64) -> Result<u32, Status> {
 /// # Errors
 /// There is no such device, or no such register.
 pub fn write(address: u64, offset: u64, size: u64, value: u32) -> Result<(), Status> {
-    with(address, |device, bus, _, _| device.write(bus, offset, size, value).ok_or(Status::BAD_ARGUMENT))
+    with(address, |device, bus| device.write(bus, offset, size, value).ok_or(Status::BAD_ARGUMENT))
 }
 
 /// Where a memory BAR begins, and what of it its owner may have.
@@ -141,59 +126,43 @@ pub fn map(address: u64, bar: u64) -> Result<(u64, Vec<PhysRange, MAX_PIECES>), 
     Ok((bar.base, pieces))
 }
 
-/// Has the message set the event from now on; with [`NO_EVENT`]: has it masked.
+/// Has the message set the event from now on; with [`NO_EVENT`]: has it masked. The [`KEYBOARD`]'s
+/// interrupt is a message of the [`BOARD`].
 ///
 /// # Errors
 /// There is no such device, message or event; hv has no vector left; the first CPU's APIC ID is too
 /// large for a message.
 pub fn bind(address: u64, message: u64, event: u64) -> Result<(), Status> {
-    if (address, message) == (BOARD.into(), KEYBOARD.into()) {
-        return bind_keyboard(event);
-    }
-    with(address, |device, bus, vectors, target| {
-        let message = u32::try_from(message).ok().filter(|&message| message < device.info.messages);
-        let (message, device_address) = (message.ok_or(Status::BAD_ARGUMENT)?, device.info.address);
-        let event = u32::try_from(event).map_err(|_| Status::BAD_ARGUMENT)?;
-        if event == NO_EVENT {
-            device.mask(bus, message);
-            vectors.free(device_address, message);
-            return Ok(());
-        }
-        if event >= EVENTS {
-            return Err(Status::BAD_ARGUMENT);
-        }
-        let route = Route { device: device_address, message, event };
-        let vector = vectors.bind(route).ok_or(Status::NO_ROOM)?;
-        let write = msi::encode(target, vector).ok_or(Status::UNSUPPORTED)?;
-        device.send(bus, message, write);
-        Ok(())
-    })
-}
-
-/// The same for the keyboard.
-fn bind_keyboard(event: u64) -> Result<(), Status> {
-    let Devices { vectors, target, keyboard, .. } = &mut *DEVICES.lock();
-    let pin = keyboard.as_ref().ok_or(Status::NO_SUCH_THING)?;
-    let event = u32::try_from(event).map_err(|_| Status::BAD_ARGUMENT)?;
+    let Devices { bus, all, vectors, board, target } = &mut *DEVICES.lock();
+    // `None`: the board.
+    let device = match u32::try_from(address) {
+        Ok(BOARD) => None,
+        _ => Some(all.get(address).ok_or(Status::NO_SUCH_THING)?),
+    };
+    let messages = device.map_or(KEYBOARD..KEYBOARD + 1, |device| 0..device.info.messages);
+    let message = u32::try_from(message).ok().filter(|message| messages.contains(message));
+    let event = u32::try_from(event).ok().filter(|&event| event < EVENTS || event == NO_EVENT);
+    let (message, event) = message.zip(event).ok_or(Status::BAD_ARGUMENT)?;
+    let route = Route { device: address as u32, message, event };
     if event == NO_EVENT {
-        pin.mask();
-        vectors.free(BOARD, KEYBOARD);
+        device.map_or_else(|| board.mask(message), |device| device.mask(bus, message));
+        vectors.free(route.device, message);
         return Ok(());
     }
-    if event >= EVENTS {
-        return Err(Status::BAD_ARGUMENT);
+    let vector = vectors.bind(route).ok_or(Status::NO_ROOM)?;
+    let write = msi::encode(*target, vector).ok_or(Status::UNSUPPORTED)?;
+    match device {
+        Some(device) => device.send(bus, message, write),
+        None => board.send(message, *target, vector),
     }
-    let vector = vectors.bind(Route { device: BOARD, message: KEYBOARD, event }).ok_or(Status::NO_ROOM)?;
-    let id = u8::try_from(*target).map_err(|_| Status::UNSUPPORTED)?;
-    pin.send(id, vector);
     Ok(())
 }
 
 /// Has no device send messages or reach memory, until its owner says so again.
 pub fn quiet() {
-    let Devices { bus, all, vectors, keyboard, .. } = &mut *DEVICES.lock();
+    let Devices { bus, all, vectors, board, .. } = &mut *DEVICES.lock();
     all.devices.iter().for_each(|device| device.quiet(bus));
-    keyboard.iter().for_each(Pin::mask);
+    board.mask(KEYBOARD);
     *vectors = Vectors::new();
 }
 
@@ -206,12 +175,9 @@ pub fn interrupt(vector: u64) -> bool {
     route.is_some()
 }
 
-fn with<T>(
-    address: u64,
-    what: impl FnOnce(&Device, &mut Pci, &mut Vectors, u32) -> Result<T, Status>,
-) -> Result<T, Status> {
-    let Devices { bus, all, vectors, target, .. } = &mut *DEVICES.lock();
-    what(all.get(address).ok_or(Status::NO_SUCH_THING)?, bus, vectors, *target)
+fn with<T>(address: u64, what: impl FnOnce(&Device, &mut Pci) -> Result<T, Status>) -> Result<T, Status> {
+    let Devices { bus, all, .. } = &mut *DEVICES.lock();
+    what(all.get(address).ok_or(Status::NO_SUCH_THING)?, bus)
 }
 
 /// Memory BARs as the log has them: number and range of each that there is.

@@ -7,6 +7,7 @@ use hv_arch::address_space::AddressSpace;
 use hv_core::features::Features;
 use hv_core::memory::layout::{self, STACKS_PER_CPU};
 use hv_core::memory::{Frames, Owner, OwnershipError, OwnershipMap};
+use hv_defs::apic::io;
 use hv_defs::paging::{MapError, Mapping, PageSize, Rights};
 
 /// What hv has set up for itself.
@@ -132,11 +133,11 @@ fn stack_mappings(cpus: usize, frames: PhysRange) -> impl Iterator<Item = Mappin
     })
 }
 
-/// The local APIC's page, the framebuffer and message tables, where the direct map would have them.
+/// The pages of the local APIC and the I/O APIC, the framebuffer and message tables, where the direct map would have them.
 fn devices(boot: &BootInfo, local_apic: u64, messages: &[PhysRange]) -> impl Iterator<Item = Mapping> {
     let screen = boot.framebuffer.usable().map(|screen| screen.range);
-    let apic = PhysRange::new(local_apic, PAGE_SIZE);
-    [apic].into_iter().chain(screen).chain(messages.iter().copied()).map(|range| {
+    let apics = [local_apic, io::PAGE].map(|page| PhysRange::new(page, PAGE_SIZE));
+    apics.into_iter().chain(screen).chain(messages.iter().copied()).map(|range| {
         let base = range.base / PAGE_SIZE * PAGE_SIZE;
         Mapping {
             virt: DIRECT_MAP + base,

@@ -1,44 +1,41 @@
-//! A pin of one of the machine's I/O APICs. Intel 82093AA data sheet, 3.
+//! The machine's I/O APIC, for the few interrupts that come on a line: ISA's, on an edge, at the pins of
+//! their numbers. Intel 82093AA data sheet, 3. Machines that have another one too have this one for ISA.
 
 use hv_abi::boot::DIRECT_MAP;
-use hv_core::acpi::Line;
 use hv_defs::apic::io;
 
-/// A pin that sends on an edge.
-pub struct Pin(Line);
+/// The I/O APIC. Where there is none, nobody takes what is written.
+pub struct IoApic(());
 
-impl Pin {
-    /// Takes the pin.
+impl IoApic {
+    /// Takes it.
     ///
     /// # Safety
-    /// The page is an I/O APIC's, and mapped as a device's in the direct map when the pin is used; nobody
-    /// else uses it meanwhile.
-    pub const unsafe fn new(line: Line) -> Self {
-        Self(line)
+    /// There is one, and when it is used its page is mapped as a device's in the direct map.
+    pub const unsafe fn new() -> Self {
+        Self(())
     }
 
-    /// Has its interrupts reach the CPU with that APIC ID as `vector`.
-    pub fn send(&self, apic_id: u8, vector: u8) {
+    /// Has a pin's interrupts reach the CPU with that APIC ID, below 255, as `vector`.
+    pub fn send(&mut self, pin: u32, apic_id: u32, vector: u8) {
         // The half with the mask last: until then nothing is sent.
-        self.mask();
-        self.write(1, u32::from(apic_id) << 24);
-        self.write(0, vector.into());
+        self.mask(pin);
+        write(2 * pin + 1, apic_id << 24);
+        write(2 * pin, vector.into());
     }
 
     /// Has them reach nobody.
-    pub fn mask(&self) {
-        self.write(0, io::MASKED as u32);
+    pub fn mask(&mut self, pin: u32) {
+        write(2 * pin, io::MASKED as u32);
     }
+}
 
-    /// Writes a half of its redirection entry.
-    fn write(&self, half: u32, value: u32) {
-        let register = |offset: u64| {
-            core::ptr::with_exposed_provenance_mut::<u32>((DIRECT_MAP + self.0.io_apic + offset) as usize)
-        };
-        // SAFETY: by the promise of `new`; both registers are aligned and in the page.
-        unsafe {
-            register(io::SELECT).write_volatile(u32::from(io::TABLE) + 2 * u32::from(self.0.pin) + half);
-            register(io::WINDOW).write_volatile(value);
-        }
+/// Writes half of a redirection entry.
+fn write(half: u32, value: u32) {
+    let words = [(io::SELECT, u32::from(io::TABLE) + half), (io::WINDOW, value)];
+    for (offset, word) in words {
+        let at = core::ptr::with_exposed_provenance_mut::<u32>((DIRECT_MAP + io::PAGE + offset) as usize);
+        // SAFETY: by the promise of `IoApic::new`; both registers are aligned and in the page.
+        unsafe { at.write_volatile(word) };
     }
 }

@@ -18,10 +18,6 @@ pub const MAX_CPUS: usize = 256;
 const MAX_TABLES: usize = 128;
 /// Bytes of a table header (5.2.6).
 const HEADER: u64 = 36;
-/// Most I/O APICs that are looked at.
-const MAX_IO_APICS: usize = 16;
-/// ISA interrupt of the keyboard's controller, and its number where no override says otherwise (5.2.12.5).
-const KEYBOARD: u8 = 1;
 /// Longest table that is believed.
 const MAX_TABLE: u64 = 1 << 20;
 
@@ -83,15 +79,6 @@ pub struct Reset {
     pub value: u8,
 }
 
-/// Where an interrupt of ISA arrives: on an edge, active high, as ISA has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Physical address of the I/O APIC's page.
-    pub io_apic: u64,
-    /// Its pin, below 240.
-    pub pin: u8,
-}
-
 /// What hv takes from the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Platform {
@@ -107,8 +94,6 @@ pub struct Platform {
     pub reset: Option<Reset>,
     /// How it is switched off, if the tables say so.
     pub power_off: Option<PowerOff>,
-    /// Where the keyboard's interrupt arrives.
-    pub keyboard: Option<Line>,
 }
 
 /// Reads the tables under the root pointer at `rsdp`.
@@ -124,7 +109,6 @@ pub fn read(memory: &impl PhysicalMemory, rsdp: u64) -> Result<Platform, Fault> 
         pm_timer: None,
         reset: None,
         power_off: None,
-        keyboard: None,
     };
     let mut madt = Err(Fault::Missing(Name(*b"APIC")));
     for address in tables(memory, rsdp)? {
@@ -214,7 +198,6 @@ fn read_madt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform
         return Err(Fault::Unreadable(NAME));
     }
     platform.local_apic = u64::from(u32_at(&fixed, 36));
-    let (mut io_apics, mut keyboard) = (Vec::<(u32, u32), MAX_IO_APICS>::new(), u32::from(KEYBOARD));
     let mut at = 44;
     while at + 2 <= len {
         let mut entry = [0; 16];
@@ -229,12 +212,6 @@ fn read_madt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform
         match (entry[0], size) {
             // Processor Local APIC, 5.2.12.2: ID at 3, flags at 4
             (0, 8) => add_cpu(platform, u32::from(entry[3]), u32_at(&entry, 4)),
-            // I/O APIC, 5.2.12.3: address at 4, number of its first interrupt at 8; more than fit are not used
-            (1, 12) => {
-                let _ = io_apics.push((u32_at(&entry, 4), u32_at(&entry, 8)));
-            }
-            // Interrupt Source Override, 5.2.12.5: ISA interrupt at 3, number at 4
-            (2, 10) if entry[3] == KEYBOARD => keyboard = u32_at(&entry, 4),
             // Local APIC Address Override, 5.2.12.8
             (5, 12) => platform.local_apic = u64_at(&entry, 4),
             // Processor Local x2APIC, 5.2.12.12: ID at 4, flags at 8
@@ -243,12 +220,6 @@ fn read_madt(memory: &impl PhysicalMemory, address: u64, platform: &mut Platform
         }
         at += size as u64;
     }
-    let below = io_apics.iter().filter(|(_, first)| *first <= keyboard);
-    let nearest = below.max_by_key(|(_, first)| *first);
-    platform.keyboard = nearest.and_then(|&(address, first)| {
-        let pin = u8::try_from(keyboard - first).ok().filter(|&pin| pin < 240)?;
-        Some(Line { io_apic: address.into(), pin })
-    });
     Ok(())
 }
 

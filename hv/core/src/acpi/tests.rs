@@ -106,27 +106,6 @@ fn both_generations_of_root_table_are_read() {
 }
 
 #[test]
-fn the_keyboard_is_at_the_io_apic_that_has_its_number() {
-    const FIRST: &[u8] = &[1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0];
-    const SECOND: &[u8] = &[1, 12, 1, 0, 0, 0x10, 0xc0, 0xfe, 24, 0, 0, 0];
-    const MOVED: &[u8] = &[2, 10, 0, 1, 27, 0, 0, 0, 0, 0];
-    const TIMER: &[u8] = &[2, 10, 0, 0, 2, 0, 0, 0, 0, 0];
-    const NOWHERE: &[u8] = &[2, 10, 0, 1, 0xff, 0xff, 0, 0, 0, 0];
-    let line = |io_apic, pin| Some(Line { io_apic, pin });
-    let rows: [(&[&[u8]], _); 5] = [
-        (&[CPU_0, TIMER, FIRST, SECOND], line(0xfec0_0000, 1)),
-        (&[CPU_0, MOVED, FIRST, SECOND], line(0xfec0_1000, 3)),
-        (&[CPU_0, SECOND], None),
-        (&[CPU_0, FIRST, NOWHERE], None),
-        (&[CPU_0], None),
-    ];
-    for (entries, keyboard) in rows {
-        let platform = read(&board(2, &[madt(entries)]), BASE).expect("sound tables");
-        assert_eq!(platform.keyboard, keyboard, "{entries:x?}");
-    }
-}
-
-#[test]
 fn what_is_broken_is_named() {
     let sound = board(2, &[madt(&[CPU_0])]);
     assert_eq!(read(&sound, 0), Err(Fault::NoRoot));
