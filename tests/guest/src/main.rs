@@ -4,7 +4,8 @@
 //! Lines in the box log (`vm.log … text=`): `guest.start cpus=N`, then `case.pass NAME` or
 //! `case.fail NAME: WHAT` for each case, `bench NAME TICKS` for each kind of exit, then `guest.end passed=N failed=N`.
 //! With the option `mgmt.only=START` only the cases run whose names start so; `mgmt.fuzz=SEED,STEPS` is for
-//! those that do anything at all; with `mgmt.power=off` or `=restart` that is what it asks for in the end.
+//! those that do anything at all; `mgmt.power=off` or `=restart` is asked for when the cases have run, in
+//! place of the benches.
 
 #![no_std]
 #![no_main]
@@ -70,15 +71,18 @@ unsafe extern "C" fn guest_entry(handover: *const [u64; 10]) -> ! {
             }
         }
     }
+    let power = match option(options, "mgmt.power=") {
+        Some("off") => Some(Call::POWER_OFF),
+        Some("restart") => Some(Call::POWER_RESTART),
+        _ => None,
+    };
+    if let Some(call) = power {
+        let answer = hypercall::call(call, [0; 4]);
+        log(format_args!("guest.power answer={answer}"));
+        halt()
+    }
     bench::run(&handover);
     log(format_args!("guest.end passed={passed} failed={failed}"));
-    let power = match option(options, "mgmt.power=") {
-        Some("off") => Call::POWER_OFF,
-        Some("restart") => Call::POWER_RESTART,
-        _ => halt(),
-    };
-    let answer = hypercall::call(power, [0; 4]);
-    log(format_args!("guest.power answer={answer}"));
     halt()
 }
 
