@@ -57,14 +57,16 @@ impl GuestRam {
     }
 
     /// Host-physical address of `len` bytes at `address`, if all of them are in one piece of RAM.
+    #[inline]
     pub fn host(&self, address: u64, len: u64) -> Option<u64> {
-        self.pieces().find_map(|piece| {
-            let offset = address.checked_sub(piece.guest)?;
-            let end = offset.checked_add(len)?;
-            (end <= piece.host.len).then_some(piece.host.base + offset)
+        self.pieces[..self.len].iter().find_map(|piece| {
+            let offset = address.wrapping_sub(piece.guest);
+            let fits = offset < piece.host.len && piece.host.len - offset >= len;
+            fits.then_some(piece.host.base.wrapping_add(offset))
         })
     }
 
+    #[inline]
     fn pointer(&self, address: u64, len: usize) -> Option<*mut u8> {
         let host = self.host(address, len as u64)?;
         Some(core::ptr::with_exposed_provenance_mut((DIRECT_MAP + host) as usize))
@@ -84,13 +86,17 @@ impl GuestRam {
     #[inline]
     pub fn read_u64(&self, address: u64) -> Option<u64> {
         let at = self.pointer(address, 8)?;
-        let value;
-        // SAFETY: inside the guest's RAM, as for `read`. One load of the CPU's, because a volatile read has
-        // to be aligned.
-        unsafe {
-            asm!("mov {}, [{}]", out(reg) value, in(reg) at, options(nostack, readonly, preserves_flags))
-        };
-        Some(value)
+        // SAFETY: inside the guest's RAM, as for `read`.
+        Some(unsafe { load(at) })
+    }
+
+    /// Sixteen bytes, in two loads.
+    #[inline]
+    pub fn read_u128(&self, address: u64) -> Option<u128> {
+        let at = self.pointer(address, 16)?;
+        // SAFETY: as above.
+        let (low, high) = unsafe { (load(at), load(at.add(8))) };
+        Some(u128::from(high) << 64 | u128::from(low))
     }
 
     /// Copies bytes in. Answers whether they are RAM.
@@ -118,6 +124,18 @@ impl GuestRam {
         let word = unsafe { AtomicU64::from_ptr(at.cast()) };
         word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
+}
+
+/// One load of the CPU's, aligned or not: a volatile read has to be aligned.
+///
+/// # Safety
+/// Eight bytes of a guest's RAM, in the direct map.
+#[inline]
+unsafe fn load(at: *const u8) -> u64 {
+    let value;
+    // SAFETY: the caller's promise.
+    unsafe { asm!("mov {}, [{}]", out(reg) value, in(reg) at, options(nostack, readonly, preserves_flags)) };
+    value
 }
 
 /// A page of a guest's RAM that hv and the guest both read and write, word by word. It is good for as

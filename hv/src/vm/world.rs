@@ -39,6 +39,9 @@ impl GuestMemory for VmWorld<'_> {
     fn read_u64(&self, address: u64) -> Option<u64> {
         self.vm.ram.read_u64(address)
     }
+    fn read_u128(&self, address: u64) -> Option<u128> {
+        self.vm.ram.read_u128(address)
+    }
     fn write(&self, address: u64, from: &[u8]) -> bool {
         self.vm.ram.write(address, from)
     }

@@ -39,6 +39,11 @@ pub trait GuestMemory {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes).then(|| u64::from_le_bytes(bytes))
     }
+    /// Reads sixteen bytes, aligned or not.
+    fn read_u128(&self, address: u64) -> Option<u128> {
+        let mut bytes = [0; 16];
+        self.read(address, &mut bytes).then(|| u128::from_le_bytes(bytes))
+    }
     /// Writes `from`.
     fn write(&self, address: u64, from: &[u8]) -> bool;
     /// Replaces `old` by `new` in one step; false also when something else was there.

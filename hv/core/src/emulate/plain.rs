@@ -57,9 +57,7 @@ impl PlainMove {
             return None;
         }
         let at = follow(cpu, memory, rip)?;
-        let halves = [memory.read_u64(at)?, memory.read_u64(at + 8)?];
-        let mut window = [0; WINDOW];
-        window.as_chunks_mut().0.iter_mut().zip(halves).for_each(|(to, half)| *to = half.to_le_bytes());
+        let window = memory.read_u128(at)?.to_le_bytes();
         Self::decode(window, gprs, rip)
     }
 
@@ -75,14 +73,13 @@ impl PlainMove {
         let base = if scaled { sib } else { modrm } & 7;
         let at = at + 2 + usize::from(scaled);
         let no_base = base == 5 && modrm >> 6 == 0;
-        let displacement = match modrm >> 6 {
-            0 if no_base => 4,
-            0 => 0,
-            1 => 1,
-            2 => 4,
+        let wide = i32::from_le_bytes([code[at], code[at + 1], code[at + 2], code[at + 3]]);
+        let (end, displacement) = match modrm >> 6 {
+            0 if !no_base => (at, 0),
+            0 | 2 => (at + 4, wide),
+            1 => (at + 1, i32::from(wide as i8)),
             _ => return None,
         };
-        let end = at + displacement;
         let size = match opcode & 1 {
             0 => 1,
             _ if rex & 8 != 0 => 8,
@@ -109,12 +106,12 @@ impl PlainMove {
         if scaled && (sib >> 3 & 7 != 4 || rex & 2 != 0) {
             linear = linear.wrapping_add(value(sib >> 3, rex >> 1) << (sib >> 6));
         }
-        linear = linear.wrapping_add(signed(&code[at..end]));
+        linear = linear.wrapping_add_signed(displacement.into());
         Some(Self { linear, length: length as u8, size, other })
     }
 }
 
-/// One, two or four bytes, sign-extended; no bytes are zero.
+/// One, two or four bytes, sign-extended.
 #[inline]
 fn signed(bytes: &[u8]) -> u64 {
     match *bytes {
@@ -153,7 +150,7 @@ mod tests {
             name if name.is_segment_register() => Some(0),
             name => Some(gprs().0[name.full_register().number()]),
         };
-        let linear = instruction.virtual_address(memory as u32, 0, |name, _, _| value(name))?;
+        let linear = instruction.virtual_address(memory, 0, |name, _, _| value(name))?;
         moves.then_some((instruction.len() as u8, size, linear, memory == 0))
     }
 

@@ -45,16 +45,23 @@ impl Vcpu {
         if let Some(trap) = advance_to(cpu, next) {
             self.raise(trap);
         }
-        let (write, pending) = match other {
-            Other::Into(gpr) => (None, Pending::Read { gpr, size }),
-            Other::From(gpr) => (Some(self.gprs.0[gpr & 0xf] & mask(size)), Pending::Written),
-            Other::Immediate(value) => (Some(value & mask(size)), Pending::Written),
+        let write = match other {
+            Other::Into(_) => None,
+            Other::From(gpr) => Some(self.gprs.0[gpr & 0xf] & mask(size)),
+            Other::Immediate(value) => Some(value & mask(size)),
         };
-        self.pending = pending;
-        match self.device(cpu, world, DeviceAccess { write, ..access }) {
-            Answer::Done(value) => self.finish(cpu, world, value),
-            Answer::Later => self.wait_for_answer(),
+        match (self.device(cpu, world, DeviceAccess { write, ..access }), other) {
+            (Answer::Done(value), Other::Into(gpr)) => self.set_low_part(gpr, size, value),
+            (Answer::Done(_), _) => {}
+            (Answer::Later, other) => {
+                self.pending = match other {
+                    Other::Into(gpr) => Pending::Read { gpr, size },
+                    _ => Pending::Written,
+                };
+                return self.wait_for_answer();
+            }
         }
+        Verdict::Resume
     }
 
     /// Guest-physical memory that is not RAM: the instruction is carried out here.
@@ -176,7 +183,7 @@ impl Vcpu {
         self.finish(cpu, world, value)
     }
 
-    /// Goes on with what waited, or did not have to.
+    /// Goes on with what waited.
     fn finish<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W, value: u64) -> Verdict {
         match core::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Nothing | Pending::Written => Verdict::Resume,
@@ -206,8 +213,8 @@ impl Vcpu {
 /// from the page before, nor one for RAM that is there by now, nor beyond what the guest may address.
 fn suits(world: &impl World, fault: &NestedFault, moved: &PlainMove) -> bool {
     matches!(moved.other, Other::Into(_)) == (fault.access == Access::Read)
-        && (fault.address ^ moved.linear) % PAGE_SIZE == 0
-        && fault.address.is_multiple_of(moved.size.into())
+        && (fault.address ^ moved.linear).is_multiple_of(PAGE_SIZE)
+        && fault.address & (u64::from(moved.size) - 1) == 0
         && fault.address >> world.address_bits() == 0
         && world.read_u64(fault.address & !7).is_none()
 }
