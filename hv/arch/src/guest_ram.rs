@@ -59,7 +59,8 @@ impl GuestRam {
     /// Host-physical address of `len` bytes at `address`, if all of them are in one piece of RAM.
     #[inline]
     pub fn host(&self, address: u64, len: u64) -> Option<u64> {
-        self.pieces[..self.len].iter().find_map(|piece| {
+        // Places without a piece have no length.
+        self.pieces.iter().find_map(|piece| {
             let offset = address.wrapping_sub(piece.guest);
             let fits = offset < piece.host.len && piece.host.len - offset >= len;
             fits.then_some(piece.host.base.wrapping_add(offset))

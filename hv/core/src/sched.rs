@@ -139,6 +139,11 @@ impl RunQueue {
     /// Who runs at time `now`.
     pub fn pick(&mut self, now: u64) -> Option<Turn> {
         self.turn_window(now);
+        let mut wanting = self.runners.iter().filter(|runner| runner.runnable);
+        let first = wanting.next()?;
+        if wanting.next().is_none() {
+            return Some(Turn { id: first.id, until: None });
+        }
         let class = self.class_to_serve()?;
         let waiting = |runner: &&Runner| runner.runnable;
         let mine = self.runners.iter().filter(waiting).filter(|runner| runner.class == class);

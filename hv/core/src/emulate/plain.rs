@@ -48,20 +48,20 @@ impl PlainMove {
             return None;
         }
         let rip = cpu.get(Register::Rip);
-        if let Some(given) = given {
-            let mut window = [0; WINDOW];
-            window.iter_mut().zip(given).for_each(|(to, from)| *to = *from);
-            return Self::decode(window, gprs, rip).filter(|moved| usize::from(moved.length) <= given.len());
-        }
-        if rip % PAGE_SIZE > PAGE_SIZE - WINDOW as u64 {
-            return None;
-        }
-        let at = follow(cpu, memory, rip)?;
-        let window = memory.read_u128(at)?.to_le_bytes();
-        Self::decode(window, gprs, rip)
+        let (window, bytes) = match given {
+            Some(given) => {
+                let mut window = [0; WINDOW];
+                window.iter_mut().zip(given).for_each(|(to, from)| *to = *from);
+                (window, given.len())
+            }
+            None if rip % PAGE_SIZE > PAGE_SIZE - WINDOW as u64 => return None,
+            None => (memory.read_u128(follow(cpu, memory, rip)?)?.to_le_bytes(), WINDOW),
+        };
+        Self::decode(window, gprs, rip).filter(|moved| usize::from(moved.length) <= bytes)
     }
 
     /// APM 3, 1.2 (encoding) and `MOV`. A prefix other than operand size and REX is rare enough.
+    #[inline]
     fn decode(code: [u8; WINDOW], gprs: &Gprs, rip: u64) -> Option<Self> {
         let narrow = code[0] == 0x66;
         let at = usize::from(narrow);

@@ -249,14 +249,16 @@ const fn frame(value: u64, wide: bool, level: u32) -> u64 {
 pub(super) fn follow(cpu: &impl VirtualCpu, memory: &impl GuestMemory, linear: u64) -> Option<u64> {
     let levels = if cpu.get(Register::Cr4) & cr4::LA57 != 0 { 5 } else { 4 };
     let mut table = cpu.get(Register::Cr3) & ADDRESS;
+    // What is left to translate, from the highest bit down.
+    let mut rest = linear << (52 - 9 * levels);
     for level in (0..levels).rev() {
-        let shift = 12 + 9 * level;
-        let entry = memory.read_u64(table + (linear >> shift & 0x1ff) * 8)?;
+        let entry = memory.read_u64(table | rest >> 52 & 0xff8)?;
+        rest <<= 9;
         if entry & PRESENT == 0 {
             return None;
         }
         if level == 0 || level < 3 && entry & LARGE != 0 {
-            let offset = (1 << shift) - 1;
+            let offset = (1 << (12 + 9 * level)) - 1;
             return Some(entry & ADDRESS & !offset | linear & offset);
         }
         table = entry & ADDRESS;
