@@ -1,6 +1,6 @@
 //! hv takes its memory: one piece for page tables and stacks, one page for starting CPUs.
 
-use core::fmt;
+use derive_more::{Display, From};
 use hv_abi::boot::{BootInfo, DIRECT_MAP};
 use hv_abi::memory::{PAGE_SIZE, PhysRange};
 use hv_arch::address_space::AddressSpace;
@@ -25,32 +25,13 @@ pub struct OwnMemory {
 }
 
 /// Why memory could not be set up.
+#[derive(Display, From)]
 pub enum Fault {
     /// A claim was refused.
     Ownership(OwnershipError),
     /// The page tables could not be made.
+    #[display("page tables can't be built ({_0:?})")]
     Tables(MapError),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ownership(error) => error.fmt(f),
-            Self::Tables(error) => write!(f, "page tables can't be built ({error:?})"),
-        }
-    }
-}
-
-impl From<OwnershipError> for Fault {
-    fn from(error: OwnershipError) -> Self {
-        Self::Ownership(error)
-    }
-}
-
-impl From<MapError> for Fault {
-    fn from(error: MapError) -> Self {
-        Self::Tables(error)
-    }
 }
 
 /// Below this, because CPUs start in real mode.

@@ -7,8 +7,8 @@ use super::{Body, Vm};
 use crate::inbox::{self, Newcomer};
 use crate::machine::Machine;
 use crate::memory;
-use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use derive_more::{Display, From};
 use heapless::Vec;
 use hv_abi::manifest::{GRANULE, MAX_PIECES, MAX_VCPUS, StartState};
 use hv_abi::memory::{PAGE_SIZE, PhysRange};
@@ -30,44 +30,24 @@ use spin::Mutex;
 const ANYWHERE: PhysRange = PhysRange::new(1 << 20, u64::MAX - (1 << 20));
 
 /// Why a VM could not be cut.
+#[derive(Display, From)]
 pub enum Fault {
     /// Its manifest.
     Manifest(Refusal),
     /// Memory, or its page tables.
+    #[from(OwnershipError, MapError)]
     Memory(memory::Fault),
     /// hv's own memory for it was reckoned too small.
+    #[display("hv reckoned its own memory for it too small")]
     NoFrames,
     /// What should run in it is not a program.
     NoProgram(&'static str),
     /// Its I/O request page is not a page of the management VM's RAM.
+    #[display("its I/O request page {_0:#x} is not a page of the caller's RAM")]
     NoPage(u64),
     /// There are as many VMs as hv can keep, or a core is home to as many vCPUs as it can be.
+    #[display("hv has no place for another virtual machine, or a core is full")]
     Full,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Manifest(refusal) => refusal.fmt(f),
-            Self::Memory(fault) => fault.fmt(f),
-            Self::NoFrames => f.write_str("hv reckoned its own memory for it too small"),
-            Self::NoProgram(why) => f.write_str(why),
-            Self::NoPage(at) => write!(f, "its I/O request page {at:#x} is not a page of the caller's RAM"),
-            Self::Full => f.write_str("hv has no place for another virtual machine, or a core is full"),
-        }
-    }
-}
-
-impl From<OwnershipError> for Fault {
-    fn from(error: OwnershipError) -> Self {
-        Self::Memory(error.into())
-    }
-}
-
-impl From<MapError> for Fault {
-    fn from(error: MapError) -> Self {
-        Self::Memory(error.into())
-    }
 }
 
 /// Memory and cores that are taken for a VM; given back when it does not come about.

@@ -73,7 +73,8 @@ impl PlainMove {
         let base = if scaled { sib } else { modrm } & 7;
         let at = at + 2 + usize::from(scaled);
         let no_base = base == 5 && modrm >> 6 == 0;
-        let wide = i32::from_le_bytes([code[at], code[at + 1], code[at + 2], code[at + 3]]);
+        let four = |at: usize| i32::from_le_bytes([code[at], code[at + 1], code[at + 2], code[at + 3]]);
+        let wide = four(at);
         let (end, displacement) = match modrm >> 6 {
             0 if !no_base => (at, 0),
             0 | 2 => (at + 4, wide),
@@ -92,8 +93,12 @@ impl PlainMove {
             0x88 | 0x89 if !high_byte => (end, Other::From(gpr)),
             0x8a | 0x8b if !high_byte => (end, Other::Into(gpr)),
             0xc6 | 0xc7 if register == 0 => {
-                let bytes = usize::from(size.min(4));
-                (end + bytes, Other::Immediate(signed(&code[end..end + bytes])))
+                let value = match size {
+                    1 => i64::from(four(end) as i8),
+                    2 => i64::from(four(end) as i16),
+                    _ => i64::from(four(end)),
+                };
+                (end + usize::from(size.min(4)), Other::Immediate(value.cast_unsigned()))
             }
             _ => return None,
         };
@@ -108,17 +113,6 @@ impl PlainMove {
         }
         linear = linear.wrapping_add_signed(displacement.into());
         Some(Self { linear, length: length as u8, size, other })
-    }
-}
-
-/// One, two or four bytes, sign-extended.
-#[inline]
-fn signed(bytes: &[u8]) -> u64 {
-    match *bytes {
-        [a] => i64::from(a.cast_signed()).cast_unsigned(),
-        [a, b] => i64::from(i16::from_le_bytes([a, b])).cast_unsigned(),
-        [a, b, c, d] => i64::from(i32::from_le_bytes([a, b, c, d])).cast_unsigned(),
-        _ => 0,
     }
 }
 
