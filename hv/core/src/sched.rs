@@ -147,9 +147,11 @@ impl RunQueue {
         let class = self.class_to_serve()?;
         let waiting = |runner: &&Runner| runner.runnable;
         let mine = self.runners.iter().filter(waiting).filter(|runner| runner.class == class);
-        let chosen = mine.clone().min_by_key(|runner| runner.had)?;
+        let chosen = mine.min_by_key(|runner| runner.had)?;
         let below = self.runners.iter().filter(waiting).any(|runner| runner.class > class);
-        let slice = (mine.count() > 1).then_some(now + self.slice);
+        // Also while only other classes wait: one of its own may wake, who does not preempt it.
+        let wait = self.runners.iter().filter(waiting).count() > 1;
+        let slice = wait.then_some(now + self.slice);
         let budget = below.then(|| now + self.budget_left(class).max(self.slice / 2));
         let window = self.window_start + self.window;
         // While a class below is owed its reserve, or runs on it, the window's end changes things.
@@ -311,5 +313,19 @@ mod tests {
         }
         assert_eq!(queue.add(1000, Class::Back), Err(QueueFull));
         queue.add(3, Class::Urgent).expect("it was there already");
+    }
+
+    /// Its turn began when only somebody less urgent waited, and is no longer for that.
+    #[test]
+    fn who_wakes_waits_for_one_of_its_class_no_longer_than_a_slice() {
+        let mut queue = queue(&[(0, Class::Urgent), (1, Class::Back)]);
+        queue.add(2, Class::Urgent).expect("room");
+        let turn = queue.pick(0).expect("somebody runs");
+        queue.wake(2);
+        assert!(turn.id == 0 && !queue.preempts(2, 0));
+        let until = turn.until.expect("somebody waits");
+        assert!(until <= SLICE * MS, "it waits for {until} ticks");
+        queue.charge(0, 0, until);
+        assert_eq!(queue.pick(until).map(|turn| turn.id), Some(2));
     }
 }

@@ -27,6 +27,10 @@ const PATIENCE: u64 = 3;
 const URGENT: u32 = 0;
 /// See [`URGENT`].
 const BACK: u32 = 2;
+/// Where the numbers of hv's calls begin.
+const FIRST_CALL: u64 = 0x4845_0000;
+/// How many numbers are tried: `power.*` come next.
+const CALLS: u64 = 0x50;
 /// `HLT`, eight times.
 const HALTS: u64 = u64::from_ne_bytes([0xf4; 8]);
 /// Of the neighbour's RAM, what nobody uses.
@@ -124,55 +128,77 @@ fn calls(handover: &Handover) -> Outcome {
     // Of our own class: a less urgent one waits for us, who are busy, and not for hv's work.
     let neighbour = Neighbour::new(handover, URGENT)?;
     let mut random = Random(!seed);
-    let (mut prey, mut longest) = (0, (0, 0));
+    let (mut prey, mut longest) = (0, Longest { ticks: [0; CALLS as usize] });
     for _ in 0..steps / 4 {
-        let number = Call(0x4845_0000 + random.below(0x50));
+        let number = Call(FIRST_CALL + random.below(CALLS));
         if number.name().is_none() {
             continue;
         }
         if prey == 0 {
-            prey = make(handover, &mut random);
+            prey = make(handover, &mut random, &mut longest);
         }
         // Nothing is done to the neighbour on purpose.
         let vm = if random.below(8) == 0 { random.next() >> random.below(64) } else { prey };
         if vm == neighbour.0.vm {
             continue;
         }
-        let arguments = arguments(handover, number, vm, &mut random);
-        let before = manager::tsc();
-        let answer = call(number, arguments);
-        longest = longest.max((manager::tsc() - before, number.0));
+        let answer = longest.call(number, arguments(handover, number, vm, &mut random));
         if number == Call::VM_CREATE && answer > 0 {
-            remove(answer.cast_unsigned());
+            remove(answer.cast_unsigned(), &mut longest);
         }
         if number == Call::VM_DESTROY && vm == prey && answer >= 0 {
-            remove(prey);
+            remove(prey, &mut longest);
             prey = 0;
         }
     }
-    remove(prey);
-    let nanos = longest.0 * 1_000_000 / manager::tsc_khz();
-    log(format_args!("measure longest-call {nanos}"));
-    log(format_args!("measure longest-call-number {}", longest.1));
+    remove(prey, &mut longest);
+    longest.say();
     check(call(Call::HELLO, [0; 4]) == VERSION.cast_signed(), "hv does not answer")?;
     neighbour.must_be_well("calls")
 }
 
+/// Of each kind of call the one that took longest, in ticks; turns of others are in it.
+struct Longest {
+    ticks: [u64; CALLS as usize],
+}
+
+impl Longest {
+    fn call(&mut self, number: Call, arguments: [u64; 4]) -> i64 {
+        let before = manager::tsc();
+        let answer = call(number, arguments);
+        let slot = number.0.wrapping_sub(FIRST_CALL) as usize;
+        if let Some(ticks) = self.ticks.get_mut(slot) {
+            *ticks = (*ticks).max(manager::tsc() - before);
+        }
+        answer
+    }
+
+    /// Says those of a microsecond and more.
+    fn say(&self) {
+        for (number, ticks) in (FIRST_CALL..).zip(self.ticks) {
+            let micros = ticks * 1000 / manager::tsc_khz();
+            if let Some(name) = Call(number).name().filter(|_| micros > 0) {
+                log(format_args!("measure longest-{name} {micros}"));
+            }
+        }
+    }
+}
+
 /// A VM to do things to; 0: it could not be cut.
-fn make(handover: &Handover, random: &mut Random) -> u64 {
+fn make(handover: &Handover, random: &mut Random, longest: &mut Longest) -> u64 {
     let manifest = Plan::new(handover, "prey").manifest(handover, 2);
     let at = scratch(handover);
     window::put(at, manifest.as_bytes());
-    let vm = call(Call::VM_CREATE, [at, 0, 0, 0]).max(0).cast_unsigned();
+    let vm = longest.call(Call::VM_CREATE, [at, 0, 0, 0]).max(0).cast_unsigned();
     put_state(at, random);
-    call(Call::VM_START, [vm, at, 0, 0]);
+    longest.call(Call::VM_START, [vm, at, 0, 0]);
     vm
 }
 
-fn remove(vm: u64) {
+fn remove(vm: u64, longest: &mut Longest) {
     if vm != 0 {
-        call(Call::VM_STOP, [vm, 0, 0, 0]);
-        manager::sleep_until(|| call(Call::VM_DESTROY, [vm, 0, 0, 0]) <= 0);
+        longest.call(Call::VM_STOP, [vm, 0, 0, 0]);
+        manager::sleep_until(|| longest.call(Call::VM_DESTROY, [vm, 0, 0, 0]) <= 0);
     }
 }
 
