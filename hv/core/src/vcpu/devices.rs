@@ -77,9 +77,10 @@ impl Vcpu {
         if fault.fetch || fault.in_page_walk || in_delivery {
             // Code or page tables where no RAM is: the bus answers all ones, which is no
             // instruction and no page table that anybody meant. Nor is a stack there; a delivery that
-            // is only tried again would keep the core for ever, before any interrupt. Where RAM is, the CPU
-            // went by tables that another core was just changing.
-            if world.read_u64(fault.address & !7).is_some() {
+            // is only tried again would keep the core for ever, before any interrupt. Once it is tried
+            // again all the same: the CPU may have gone by tables that another core was just changing,
+            // and QEMU 7.2 now and then makes a walk of hv's own a guest's.
+            if self.doubted.replace(fault.address) != Some(fault.address) {
                 return Verdict::Resume;
             }
             return Verdict::Stop(StopReason::NoMemory(fault.address));
