@@ -30,7 +30,7 @@ use std::time::Duration;
 
 /// Longer than any boot takes, even on a busy computer.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Promised: power-on to the first picture of the launcher through the rom or pvh door, in instructions.
+/// Promised: power-on to the first picture of the launcher through the rom or pvh door, in instructions; `hv.ready` is a part of it.
 const BOOT_MAX: u64 = 1_000_000_000;
 
 /// What `hearth bench` is asked.
