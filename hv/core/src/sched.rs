@@ -150,13 +150,12 @@ impl RunQueue {
         let chosen = mine.min_by_key(|runner| runner.had)?;
         let below = self.runners.iter().filter(waiting).any(|runner| runner.class > class);
         // Also while only other classes wait: one of its own may wake, who does not preempt it.
-        let wait = self.runners.iter().filter(waiting).count() > 1;
-        let slice = wait.then_some(now + self.slice);
+        let slice = now + self.slice;
         let budget = below.then(|| now + self.budget_left(class).max(self.slice / 2));
         let window = self.window_start + self.window;
         // While a class below is owed its reserve, or runs on it, the window's end changes things.
         let others = self.runners.iter().filter(waiting).any(|runner| runner.class != class);
-        let until = [slice, budget, others.then_some(window)].into_iter().flatten().min();
+        let until = [Some(slice), budget, others.then_some(window)].into_iter().flatten().min();
         Some(Turn { id: chosen.id, until })
     }
 

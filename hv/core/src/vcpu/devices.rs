@@ -73,6 +73,7 @@ impl Vcpu {
         fault: NestedFault,
         bytes: Option<&[u8]>,
     ) -> Verdict {
+        let doubted = self.doubted.take();
         let in_delivery = self.event.is_some();
         if fault.fetch || fault.in_page_walk || in_delivery {
             // Code or page tables where no RAM is: the bus answers all ones, which is no
@@ -80,7 +81,8 @@ impl Vcpu {
             // is only tried again would keep the core for ever, before any interrupt. Once it is tried
             // again all the same: the CPU may have gone by tables that another core was just changing,
             // and QEMU 7.2 now and then makes a walk of hv's own a guest's.
-            if self.doubted.replace(fault.address) != Some(fault.address) {
+            self.doubted = Some(fault.address);
+            if doubted != self.doubted {
                 return Verdict::Resume;
             }
             return Verdict::Stop(StopReason::NoMemory(fault.address));
@@ -177,15 +179,10 @@ impl Vcpu {
         Verdict::Wait
     }
 
-    /// The mailbox says that the answer is there.
+    /// The mailbox says that the answer is there: goes on with what waited.
     pub(super) fn take_answer<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W) -> Verdict {
         let Some(value) = world.answer(self.index) else { return Verdict::Wait };
         self.activity = Activity::Running;
-        self.finish(cpu, world, value)
-    }
-
-    /// Goes on with what waited.
-    fn finish<C: VirtualCpu, W: World>(&mut self, cpu: &mut C, world: &mut W, value: u64) -> Verdict {
         match core::mem::replace(&mut self.pending, Pending::Nothing) {
             Pending::Nothing | Pending::Written => Verdict::Resume,
             Pending::Read { gpr, size } => {

@@ -70,6 +70,12 @@ fn memory_that_is_there_by_now_is_no_device() {
     };
     here.cpu.interrupted = Some(Event::Interrupt(0x55));
     assert_eq!(here.exit(Exit::Memory(walk)), Verdict::Resume);
+    // What a device is asked between starts it anew.
+    here.cpu.interrupted = None;
+    here.prepare();
+    assert_eq!(here.exit(fault(0x9000, Access::Read)), Verdict::Resume);
+    here.cpu.interrupted = Some(Event::Interrupt(0x55));
+    assert_eq!(here.exit(Exit::Memory(walk)), Verdict::Resume);
     here.prepare();
     assert_eq!(here.cpu.injected, Some(Event::Interrupt(0x55)));
 }
