@@ -32,8 +32,9 @@ const UNMAP: u32 = 1;
 /// Bytes of a disk's name (5.2.6, VIRTIO_BLK_T_GET_ID).
 const NAME: usize = 20;
 
-/// Features (5.2.3).
-mod feature {
+/// Features, by number (5.2.3).
+#[allow(missing_docs, reason = "they are what the specification calls them")]
+pub mod feature {
     pub const SEG_MAX: u32 = 2;
     pub const READ_ONLY: u32 = 5;
     pub const BLOCK_SIZE: u32 = 6;
@@ -45,7 +46,8 @@ mod feature {
 }
 
 /// Types of requests (5.2.6).
-mod kind {
+#[allow(missing_docs, reason = "they are what the specification calls them")]
+pub mod kind {
     pub const IN: u32 = 0;
     pub const OUT: u32 = 1;
     pub const FLUSH: u32 = 4;

@@ -1,8 +1,9 @@
 //! A virtio device as a PCI function (virtio 1.2, 4.1).
 
+use super::layout::{FIRST_DEVICE, NO_VECTOR, VENDOR, VENDOR_CAPABILITY, structure};
 use super::queues::{Queues, TURN};
 use super::ring::{Fault, QueueState};
-use super::transport::{COMMON_BYTES, ISR_CONFIG, ISR_QUEUE, NO_VECTOR, Transport};
+use super::transport::{COMMON_BYTES, ISR_CONFIG, ISR_QUEUE, Transport};
 use super::{Device, Features, Guest};
 use crate::bus::nobody;
 use crate::memory::GuestMemory;
@@ -12,10 +13,6 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::task::{Context, Waker};
 
-/// The vendor, of device and board.
-const VENDOR: u16 = 0x1af4;
-/// Device numbers begin here (4.1.2.1).
-const FIRST_DEVICE: u16 = 0x1040;
 /// The board's number: not a transitional device's (4.1.2.1).
 const BOARD: u16 = 0x1100;
 
@@ -32,13 +29,6 @@ const REGISTERS_BYTES: u64 = 0x4000;
 /// Bytes from one queue's place in the notify structure to the next one's.
 const NOTIFY_MULTIPLIER: u32 = 4;
 
-/// The vendor's capability (PCI 3.0, appendix H), and its types (4.1.4).
-const VENDOR_CAPABILITY: u8 = 9;
-const TYPE_COMMON: u8 = 1;
-const TYPE_NOTIFY: u8 = 2;
-const TYPE_ISR: u8 = 3;
-const TYPE_CONFIGURATION: u8 = 4;
-const TYPE_WINDOW: u8 = 5;
 /// Where BAR, offset, length and data are in the window's capability (4.1.4.9).
 const WINDOW_BAR: u64 = 4;
 const WINDOW_OFFSET: u64 = 8;
@@ -87,18 +77,22 @@ impl<D: Device> VirtioFunction<D> {
         let msix = Msix::new(vectors, MESSAGES as u8, &mut config);
         let configuration = device.configuration().len() as u64;
         let notify = u64::from(NOTIFY_MULTIPLIER) * queues.len() as u64;
-        config.add_capability(VENDOR_CAPABILITY, &capability(TYPE_COMMON, 16, COMMON, COMMON_BYTES), &[]);
+        config.add_capability(
+            VENDOR_CAPABILITY,
+            &capability(structure::COMMON, 16, COMMON, COMMON_BYTES),
+            &[],
+        );
         let mut body = [0; 18];
-        body[..14].copy_from_slice(&capability(TYPE_NOTIFY, 20, NOTIFY, notify));
+        body[..14].copy_from_slice(&capability(structure::NOTIFY, 20, NOTIFY, notify));
         body[14..].copy_from_slice(&NOTIFY_MULTIPLIER.to_le_bytes());
         config.add_capability(VENDOR_CAPABILITY, &body, &[]);
-        config.add_capability(VENDOR_CAPABILITY, &capability(TYPE_ISR, 16, ISR, 1), &[]);
+        config.add_capability(VENDOR_CAPABILITY, &capability(structure::ISR, 16, ISR, 1), &[]);
         if configuration > 0 {
-            let body = capability(TYPE_CONFIGURATION, 16, CONFIGURATION, configuration);
+            let body = capability(structure::DEVICE, 16, CONFIGURATION, configuration);
             config.add_capability(VENDOR_CAPABILITY, &body, &[]);
         }
         let mut body = [0; 18];
-        body[..14].copy_from_slice(&capability(TYPE_WINDOW, 20, 0, 0));
+        body[..14].copy_from_slice(&capability(structure::WINDOW, 20, 0, 0));
         let writable: [u8; 18] = core::array::from_fn(|at| if at == 2 || at >= 6 { 0xff } else { 0 });
         let window = config.add_capability(VENDOR_CAPABILITY, &body, &writable).unwrap_or(0);
         let features = device.features().0 | Features::TRANSPORT;

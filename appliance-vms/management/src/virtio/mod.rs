@@ -48,6 +48,7 @@ mod function;
 mod fuzz;
 pub mod gpu;
 pub mod input;
+pub mod layout;
 pub mod net;
 mod queues;
 pub mod ring;
@@ -89,7 +90,7 @@ impl Features {
     /// The device is of version 1 of the specification (6, VIRTIO_F_VERSION_1).
     pub const VERSION_1: u32 = 32;
     /// What the transport offers for every device.
-    const TRANSPORT: u64 = 1 << Self::INDIRECT | 1 << Self::EVENT_INDEX | 1 << Self::VERSION_1;
+    pub const TRANSPORT: u64 = 1 << Self::INDIRECT | 1 << Self::EVENT_INDEX | 1 << Self::VERSION_1;
 
     /// Whether feature number `bit` is among them.
     pub const fn has(self, bit: u32) -> bool {

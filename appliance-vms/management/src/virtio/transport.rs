@@ -2,13 +2,12 @@
 //! status (2.1) and the features (2.2).
 
 use super::Features;
+use super::layout::NO_VECTOR;
 use super::ring::{Fault, QueueState, Ring};
 use crate::memory::GuestMemory;
 use crate::pci::bytes;
 use alloc::vec::Vec;
 
-/// "No vector" (4.1.5.1.2).
-pub(super) const NO_VECTOR: u16 = 0xffff;
 /// Bits of the ISR status (4.1.4.5).
 pub(super) const ISR_QUEUE: u8 = 1;
 pub(super) const ISR_CONFIG: u8 = 2;

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 use management::executor::{Event, Handle};
 use management::nic::{MAX_FRAME, Mac, Nic};
+use management::virtio::Features;
+use management::virtio::net::{LINK_UP, feature};
 use virtio_drivers::device::net::VirtIONetRaw;
 use virtio_drivers::transport::Transport;
 
@@ -26,11 +28,8 @@ const CHANGED: u16 = 0;
 const RECEIVED: u16 = 1;
 /// How long no frame may leave while the queue is full, in nanoseconds.
 const PATIENCE: u64 = 5_000_000_000;
-/// Feature: the configuration says whether the cable is in. 5.1.3.
-const FEATURE_STATUS: u64 = 1 << 16;
-/// Where, and which bit. 5.1.4.
+/// Where the configuration says whether the cable is in. 5.1.4.
 const STATUS: usize = 6;
-const STATUS_LINK: u16 = 1 << 0;
 
 type Raw = VirtIONetRaw<dma::Memory, Pci, QUEUE>;
 
@@ -69,7 +68,7 @@ impl Port {
         transport.route(RECEIVE, RECEIVED);
         device.bind(CHANGED, &changed)?;
         device.bind(RECEIVED, &received)?;
-        let has_status = transport.read_device_features() & FEATURE_STATUS != 0;
+        let has_status = Features(transport.read_device_features()).has(feature::STATUS);
         let raw = Raw::new(transport.clone()).map_err(|_| Unusable::Lacks("what virtio 1.0 asks of it"))?;
         let memory = || Buffers::new().ok_or(Unusable::Lacks("memory for frames"));
         let mut port = Self {
@@ -107,7 +106,7 @@ impl Port {
 
     fn read_link(&mut self) {
         let status = self.transport.read_config_space::<u16>(STATUS);
-        self.link = !self.has_status || status.is_ok_and(|status| status & STATUS_LINK != 0);
+        self.link = !self.has_status || status.is_ok_and(|status| status & LINK_UP != 0);
     }
 
     /// The configuration has changed.

@@ -6,14 +6,11 @@
 use crate::dma::{self, Dma};
 use alloc::vec::Vec;
 use management::memory::HostRange;
+use management::virtio::layout::descriptor::{INDIRECT, NEXT, WRITABLE};
 use virtio_drivers::transport::Transport;
 
 /// Bytes of a descriptor: address, length, flags, next. 2.7.5.
 const DESCRIPTOR: usize = 16;
-/// Descriptor flags. 2.7.5.
-const NEXT: u16 = 1 << 0;
-const DEVICE_WRITES: u16 = 1 << 1;
-const INDIRECT: u16 = 1 << 2;
 /// Where each part is in its own page or pages: the available ring's index and entries (2.7.6), and
 /// the used ring's (2.7.8).
 const INDEX: usize = 2;
@@ -32,7 +29,7 @@ pub struct Piece {
 /// Writes the descriptor of `piece` at `index` of a table; `next` is the one behind it.
 fn describe(table: &Dma, offset: usize, index: u16, piece: Piece, next: Option<u16>) {
     let at = offset + usize::from(index) * DESCRIPTOR;
-    let flags = if piece.written { DEVICE_WRITES } else { 0 } | next.map_or(0, |_| NEXT);
+    let flags = if piece.written { WRITABLE } else { 0 } | next.map_or(0, |_| NEXT);
     table.write(at, piece.range.address);
     table.write(at + 8, piece.range.len as u32);
     table.write(at + 12, flags);

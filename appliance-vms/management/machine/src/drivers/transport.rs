@@ -3,31 +3,17 @@
 use super::unusable::Unusable;
 use crate::devices::{Device, Registers};
 use crate::hypercall::Refused;
+use management::virtio::layout::{FIRST_DEVICE, NO_VECTOR, VENDOR, VENDOR_CAPABILITY, structure};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Vendor of all virtio devices. 4.1.2.
-const VENDOR: u16 = 0x1af4;
-/// Device IDs of modern devices begin here; the rest is the type. 4.1.2.
-const MODERN: u16 = 0x1040;
 /// Device IDs of devices that also speak as before virtio 1.0, and their types. 4.1.2.1.
 const TRANSITIONAL: [(u16, u16); 3] = [(0x1000, 1), (0x1001, 2), (0x1003, 3)];
-/// Identifier of a vendor's capability. PCI 3.0, appendix H.
-const VENDOR_CAPABILITY: u8 = 0x09;
 /// Queues whose notification addresses are kept.
 const QUEUES: usize = 8;
-/// "No message": what a queue has that shall not interrupt. 4.1.5.1.2.
-const NO_MESSAGE: u16 = 0xffff;
 /// How often a reset is looked for: more than a millisecond on any bus, and less than a task may hold the CPU.
 const RESET_LOOKS: usize = 1000;
-
-/// A capability of virtio's. 4.1.4: kind at 3, BAR at 4, offset at 8, length at 12; 4.1.4.4: multiplier at 16.
-mod structure {
-    pub const COMMON: u32 = 1;
-    pub const NOTIFY: u32 = 2;
-    pub const DEVICE: u32 = 4;
-}
 
 /// The common configuration, by offset. 4.1.4.3.
 mod common {
@@ -53,7 +39,7 @@ mod common {
 pub fn device_type(device: &Device) -> Option<DeviceType> {
     let [vendor, id] = device.info.ids;
     let transitional = TRANSITIONAL.iter().find(|row| row.0 == id).map(|row| row.1);
-    let number = transitional.or_else(|| id.checked_sub(MODERN)).filter(|_| vendor == VENDOR)?;
+    let number = transitional.or_else(|| id.checked_sub(FIRST_DEVICE)).filter(|_| vendor == VENDOR)?;
     DeviceType::try_from(number).ok()
 }
 
@@ -80,8 +66,9 @@ impl Pci {
     pub fn new(device: &Device, kind: DeviceType) -> Result<Self, Unusable> {
         let (mut common, mut notify, mut config) = (None, None, None);
         for (_, at) in device.capabilities().filter(|capability| capability.0 == VENDOR_CAPABILITY) {
-            // The first of each kind that can be reached is the one to use. 4.1.4.1.
-            let place = match device.read(at, 4)? >> 24 {
+            // The first of each kind that can be reached is the one to use. 4.1.4.1. 4.1.4: kind at 3, BAR at 4,
+            // offset at 8, length at 12; 4.1.4.4: multiplier at 16.
+            let place = match (device.read(at, 4)? >> 24) as u8 {
                 structure::COMMON => &mut common,
                 structure::NOTIFY => &mut notify,
                 structure::DEVICE => &mut config,
@@ -102,8 +89,8 @@ impl Pci {
             notify,
             notify_multiplier,
             config: config.map(|part| part.0),
-            messages: [NO_MESSAGE; QUEUES],
-            config_message: NO_MESSAGE,
+            messages: [NO_VECTOR; QUEUES],
+            config_message: NO_VECTOR,
             doorbells: [0; QUEUES],
         })
     }

@@ -28,18 +28,20 @@ const MIN_FRAME: usize = 14;
 const HEADER: usize = 12;
 /// Flag of the header: a checksum is still to be made.
 const NEEDS_CHECKSUM: u8 = 1;
-/// Bit of the status: the cable is in.
-const LINK_UP: u16 = 1;
+/// Bit of the status in the configuration: the cable is in (5.1.4).
+pub const LINK_UP: u16 = 1;
 
-/// Features (5.1.3).
-mod feature {
+/// Features, by number (5.1.3).
+pub mod feature {
     /// The guest sends frames whose checksum is still to be made.
     pub const CHECKSUM: u32 = 0;
     /// The guest takes such frames.
     pub const GUEST_CHECKSUM: u32 = 1;
+    /// The configuration has the card's address.
     pub const MAC: u32 = 5;
     /// A frame may go to several of the guest's buffers.
     pub const MERGE: u32 = 15;
+    /// The configuration says whether the cable is in.
     pub const STATUS: u32 = 16;
 }
 

@@ -9,6 +9,7 @@ mod tests;
 
 pub use chain::{Buffer, Buffers, Chain};
 
+use super::layout::descriptor::{INDIRECT, NEXT, WRITABLE};
 use crate::memory::{GuestMemory, NotRam};
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
@@ -26,10 +27,6 @@ const USED_ELEMENT: u64 = 8;
 const HEADER: u64 = 4;
 const INDEX: u64 = 2;
 
-/// Flags of a descriptor.
-const NEXT: u16 = 1;
-const WRITABLE: u16 = 2;
-const INDIRECT: u16 = 4;
 /// Flag of the available ring: no interrupts, please.
 const NO_INTERRUPT: u16 = 1;
 

@@ -21,6 +21,8 @@ use core::task::Poll;
 use management::block::{BlockDevice, BlockError, Geometry, Operation, Pending, SECTOR};
 use management::executor::{Event, Handle, Signal};
 use management::memory::HostRange;
+use management::virtio::Features;
+use management::virtio::blk::feature;
 use queue::{End, Job, MAX_PIECES, State, begin};
 use virtio_drivers::transport::Transport;
 
@@ -37,19 +39,13 @@ const PATIENCE: u64 = 15_000_000_000;
 /// How often in a row it is reset.
 const RESETS: u32 = 2;
 
-/// Features. 5.2.3, 6.
-mod feature {
-    pub const READ_ONLY: u64 = 1 << 5;
-    pub const BLOCK_SIZE: u64 = 1 << 6;
-    pub const FLUSH: u64 = 1 << 9;
-    pub const DISCARD: u64 = 1 << 13;
-    pub const WRITE_ZEROES: u64 = 1 << 14;
-    pub const INDIRECT: u64 = 1 << 28;
-    pub const EVENT_INDEX: u64 = 1 << 29;
-    pub const VERSION_1: u64 = 1 << 32;
-    pub const ALL: u64 =
-        READ_ONLY | BLOCK_SIZE | FLUSH | DISCARD | WRITE_ZEROES | INDIRECT | EVENT_INDEX | VERSION_1;
-}
+/// What is made use of. 5.2.3, 6.
+const FEATURES: u64 = 1 << feature::READ_ONLY
+    | 1 << feature::BLOCK_SIZE
+    | 1 << feature::FLUSH
+    | 1 << feature::DISCARD
+    | 1 << feature::WRITE_ZEROES
+    | Features::TRANSPORT;
 
 /// The configuration, by offset. 5.2.4.
 mod config {
@@ -64,7 +60,7 @@ pub struct Disk {
     name: String,
     handle: Handle,
     device: Device,
-    features: u64,
+    features: Features,
     geometry: Geometry,
     max_discard: u64,
     max_zeroes: u64,
@@ -96,19 +92,18 @@ impl Disk {
         device.bind(CHANGED, &changed)?;
         device.bind(USED, &used)?;
         let field = |offset| transport.read_config_space::<u32>(offset).unwrap_or_default();
-        let has = |bit: u64| features & bit != 0;
         let capacity = transport.read_config_space::<[u32; 2]>(config::CAPACITY);
         let [low, high] = capacity.map_err(|_| Unusable::Lacks("a size"))?;
-        let block = if has(feature::BLOCK_SIZE) { field(config::BLOCK_SIZE) } else { SECTOR as u32 };
+        let block = if features.has(feature::BLOCK_SIZE) { field(config::BLOCK_SIZE) } else { SECTOR as u32 };
         let geometry = Geometry {
             sectors: u64::from(high) << 32 | u64::from(low),
             block: if block.is_power_of_two() && u64::from(block) >= SECTOR { block } else { SECTOR as u32 },
-            read_only: has(feature::READ_ONLY),
-            discards: has(feature::DISCARD),
+            read_only: features.has(feature::READ_ONLY),
+            discards: features.has(feature::DISCARD),
         };
-        let limit = |bit, offset| if has(bit) { field(offset).into() } else { 0 };
+        let limit = |bit, offset| if features.has(bit) { field(offset).into() } else { 0 };
         // Without tables of their own, requests take the ring's descriptors: header and status too.
-        let most = if has(feature::INDIRECT) { MAX_PIECES } else { ring.size().saturating_sub(2) };
+        let most = if features.has(Features::INDIRECT) { MAX_PIECES } else { ring.size().saturating_sub(2) };
         let max_pieces = most.min(MAX_PIECES);
         let disk = Rc::new(Self {
             name,
@@ -256,7 +251,7 @@ impl BlockDevice for Disk {
 
     fn request<'a>(&'a self, operation: Operation, sector: u64, memory: &'a [HostRange]) -> Pending<'a> {
         let checked = self.check(operation, sector, memory);
-        let without_flush = operation == Operation::Flush && self.features & feature::FLUSH == 0;
+        let without_flush = operation == Operation::Flush && !self.features.has(feature::FLUSH);
         let dead = self.state.borrow().ring.is_none().then_some(BlockError::Dead);
         if let Some(error) = checked.err().or(dead) {
             return Box::pin(core::future::ready(Err(error)));

@@ -1,6 +1,6 @@
 //! What the device has of a disk's requests, and what waits for it.
 
-use super::{MOST, QUEUE, feature};
+use super::{FEATURES, MOST, QUEUE};
 use crate::dma::Dma;
 use crate::drivers::ring::{Piece, Ring, fill_table};
 use crate::drivers::transport::Pci;
@@ -12,16 +12,9 @@ use core::cell::Cell;
 use management::block::{BlockError, Operation};
 use management::executor::Signal;
 use management::memory::HostRange;
+use management::virtio::Features;
+use management::virtio::blk::kind;
 use virtio_drivers::transport::{DeviceStatus, Transport};
-
-/// Kinds of request. 5.2.6.
-mod kind {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
-    pub const FLUSH: u32 = 4;
-    pub const DISCARD: u32 = 11;
-    pub const WRITE_ZEROES: u32 = 13;
-}
 
 /// A request's page: the header that the device reads, the range of a discard, the status that the device
 /// writes, and the indirect table.
@@ -86,17 +79,17 @@ pub struct State {
 }
 
 /// Negotiates and sets the queue up: virtio 1.2, 3.1.1.
-pub fn begin(transport: &mut Pci) -> Result<(u64, Ring), Unusable> {
+pub fn begin(transport: &mut Pci) -> Result<(Features, Ring), Unusable> {
     transport.set_status(DeviceStatus::empty());
     transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
-    let features = transport.read_device_features() & feature::ALL;
-    transport.write_driver_features(features);
+    let features = Features(transport.read_device_features() & FEATURES);
+    transport.write_driver_features(features.0);
     let agreed = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK;
     transport.set_status(agreed);
-    if features & feature::VERSION_1 == 0 || !transport.agrees() {
+    if !features.has(Features::VERSION_1) || !transport.agrees() {
         return Err(Unusable::Lacks("what virtio 1.0 asks of it"));
     }
-    let ring = Ring::new(transport, QUEUE, MOST, features & feature::EVENT_INDEX != 0);
+    let ring = Ring::new(transport, QUEUE, MOST, features.has(Features::EVENT_INDEX));
     let ring = ring.ok_or(Unusable::Lacks("a queue, or memory for it"))?;
     transport.finish_init();
     Ok((features, ring))
@@ -104,10 +97,10 @@ pub fn begin(transport: &mut Pci) -> Result<(u64, Ring), Unusable> {
 
 impl State {
     /// Nothing yet.
-    pub fn new(transport: Pci, ring: Ring, features: u64) -> Self {
+    pub fn new(transport: Pci, ring: Ring, features: Features) -> Self {
         Self {
             ring: Some(ring),
-            indirect: features & feature::INDIRECT != 0,
+            indirect: features.has(Features::INDIRECT),
             slots: Vec::new(),
             free: Vec::new(),
             by_head: (0..MOST).map(|_| None).collect(),
@@ -206,7 +199,7 @@ impl State {
     }
 
     /// After a reset: the queue anew, and in it what the device had. Answers whether that went.
-    pub fn begin_again(&mut self, features: u64, now: u64) -> bool {
+    pub fn begin_again(&mut self, features: Features, now: u64) -> bool {
         let Ok((again, ring)) = begin(&mut self.transport) else { return false };
         if again != features {
             return false;
@@ -232,8 +225,8 @@ impl Slot {
         let Self { page, pieces, .. } = self;
         pieces.clear();
         let (kind, range) = match job.operation {
-            Operation::Read => (kind::READ, None),
-            Operation::Write => (kind::WRITE, None),
+            Operation::Read => (kind::IN, None),
+            Operation::Write => (kind::OUT, None),
             Operation::Flush => (kind::FLUSH, None),
             Operation::Discard { sectors } => (kind::DISCARD, Some(sectors)),
             Operation::WriteZeroes { sectors } => (kind::WRITE_ZEROES, Some(sectors)),
@@ -251,7 +244,7 @@ impl Slot {
             add(page.range(RANGE, RANGE_LEN), false);
         }
         if is_data {
-            job.pieces.iter().filter(|piece| piece.len > 0).for_each(|piece| add(*piece, kind == kind::READ));
+            job.pieces.iter().filter(|piece| piece.len > 0).for_each(|piece| add(*piece, kind == kind::IN));
         }
         add(page.range(STATUS, 1), true);
     }
