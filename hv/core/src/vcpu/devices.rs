@@ -73,18 +73,11 @@ impl Vcpu {
         fault: NestedFault,
         bytes: Option<&[u8]>,
     ) -> Verdict {
-        let doubted = self.doubted.take();
         let in_delivery = self.event.is_some();
         if fault.fetch || fault.in_page_walk || in_delivery {
             // Code or page tables where no RAM is: the bus answers all ones, which is no
             // instruction and no page table that anybody meant. Nor is a stack there; a delivery that
-            // is only tried again would keep the core for ever, before any interrupt. Once it is tried
-            // again all the same: the CPU may have gone by tables that another core was just changing,
-            // and QEMU 7.2 now and then makes a walk of hv's own a guest's.
-            self.doubted = Some(fault.address);
-            if doubted != self.doubted {
-                return Verdict::Resume;
-            }
+            // is only tried again would keep the core for ever, before any interrupt.
             return Verdict::Stop(StopReason::NoMemory(fault.address));
         }
         let moved = PlainMove::at_rip(cpu, &self.gprs, world, bytes);

@@ -154,8 +154,6 @@ pub struct Vcpu {
     watching: (Option<u8>, bool),
     /// What waits for the answer of a device.
     pending: Pending,
-    /// Where there was no memory at the last exit.
-    doubted: Option<u64>,
 }
 
 /// What waits for the answer to a device access.
@@ -200,7 +198,6 @@ impl Vcpu {
             nmi: nmi::Blocking::Open,
             watching: (None, false),
             pending: Pending::Nothing,
-            doubted: None,
         };
         vcpu.reset_registers(cpu);
         vcpu.publish(mailbox);
@@ -240,9 +237,6 @@ impl Vcpu {
         self.keep_interrupted(cpu);
         if self.granted.is_some() {
             self.look_at_granted_eoi(world);
-        }
-        if !matches!(exit, Exit::Memory(_)) {
-            self.doubted = None;
         }
         let verdict = self.decide(cpu, world, exit, bytes);
         self.publish(mailbox);

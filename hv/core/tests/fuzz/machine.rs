@@ -40,8 +40,6 @@ struct Guest {
     vcpu: Vcpu,
     /// What was being delivered at its last exit, and whether that must be delivered again.
     interrupted: (Option<Event>, bool),
-    /// Its last exit, if that was for code or tables where no memory is.
-    nowhere: Option<Exit>,
 }
 
 pub struct Vm {
@@ -67,7 +65,7 @@ impl Vm {
             if !one_in(&mut random, 4) {
                 shared.mailboxes[index].post(Wish::startup(8));
             }
-            Guest { cpu, vcpu, interrupted: (None, false), nowhere: None }
+            Guest { cpu, vcpu, interrupted: (None, false) }
         });
         let guests = guests.collect();
         Self { random, shared, guests }
@@ -198,7 +196,7 @@ fn timer(shared: &Shared, guest: &mut Guest) {
 
 /// The guest runs until its next exit.
 fn run(random: &mut Random, shared: &Shared, guest: &mut Guest) -> (Exit, Option<Vec<u8>>) {
-    let Guest { cpu, vcpu, nowhere, .. } = guest;
+    let Guest { cpu, vcpu, .. } = guest;
     let given = cpu.injected;
     if one_in(random, 4) {
         guest::state(random, cpu, shared);
@@ -211,13 +209,7 @@ fn run(random: &mut Random, shared: &Shared, guest: &mut Guest) -> (Exit, Option
     if one_in(random, 8) {
         cpu.set(Register::Cr8, random.below(16));
     }
-    // A CPU that finds no memory and is sent back finds none again.
-    let again = nowhere.take().filter(|_| one_in(random, 2));
-    let (exit, bytes) = match again {
-        Some(exit) => (exit, None),
-        None => guest::exit(random, cpu, &mut vcpu.gprs, shared, &vcpu.apic),
-    };
-    *nowhere = matches!(exit, Exit::Memory(fault) if fault.fetch || fault.in_page_walk).then_some(exit);
+    let (exit, bytes) = guest::exit(random, cpu, &mut vcpu.gprs, shared, &vcpu.apic);
     cpu.then(exit, &[]);
     assert_eq!(cpu.run(&mut vcpu.gprs), exit);
     cpu.delivered.clear();

@@ -60,22 +60,4 @@ fn memory_that_is_there_by_now_is_no_device() {
     here.world.memory.put(0x9000, &[1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(here.exit(fault(0x9000, Access::Read)), Verdict::Resume);
     assert_eq!((accesses(&here), here.vcpu.gprs.0[gpr::RAX]), (vec![], 0x0807_0605_0403_0201));
-    // A walk or a delivery is the CPU's to make again, once.
-    let walk = NestedFault {
-        address: 0x9ff8,
-        access: Access::Read,
-        fetch: true,
-        present: false,
-        in_page_walk: true,
-    };
-    here.cpu.interrupted = Some(Event::Interrupt(0x55));
-    assert_eq!(here.exit(Exit::Memory(walk)), Verdict::Resume);
-    // What a device is asked between starts it anew.
-    here.cpu.interrupted = None;
-    here.prepare();
-    assert_eq!(here.exit(fault(0x9000, Access::Read)), Verdict::Resume);
-    here.cpu.interrupted = Some(Event::Interrupt(0x55));
-    assert_eq!(here.exit(Exit::Memory(walk)), Verdict::Resume);
-    here.prepare();
-    assert_eq!(here.cpu.injected, Some(Event::Interrupt(0x55)));
 }
