@@ -15,30 +15,29 @@ use hv_arch::svm::HostArea;
 use hv_core::clock::Ratio;
 use hv_core::cpu::VirtualCpu;
 use hv_core::exit::Exit;
-use hv_core::policy::cpuid::Feature;
 use hv_core::policy::msr::Slot as Kept;
 use hv_core::sched::{Class, MAX_RUNNERS, RunQueue};
 use hv_core::vcpu::{Activity, Readiness, Verdict};
 use hv_core::vlapic::Deadline;
 use hv_defs::msr;
 
+/// Later than any tick of the TSC.
+const NEVER: u64 = u64::MAX;
+
 /// A vCPU that lives on this core.
 #[derive(Clone, Copy)]
 struct Resident {
     who: Newcomer,
+    /// Its number in the core's queue.
+    id: u32,
     place: &'static Place,
     front: &'static Front,
     class: Class,
     /// When its timer is due, in TSC ticks, while it has no turn.
-    due: Option<u64>,
+    due: u64,
 }
 
 impl Resident {
-    /// Its number in the core's queue.
-    fn id(&self) -> u32 {
-        (self.who.vm * self.place.fronts.len() + self.who.index) as u32
-    }
-
     /// Whether its VM is still the one that it came with.
     fn lives(&self) -> bool {
         self.place.life.load(Ordering::Relaxed) == self.who.life
@@ -46,7 +45,7 @@ impl Resident {
 
     /// Whether it has something to do.
     fn stirs(&self, tsc: u64) -> bool {
-        self.place.runs() && (!self.front.mailbox.is_empty() || self.due.is_some_and(|due| due <= tsc))
+        self.place.runs() && (!self.front.mailbox.is_empty() || self.due <= tsc)
     }
 }
 
@@ -65,10 +64,12 @@ struct Core {
     inbox: &'static Inbox,
     queue: RunQueue,
     residents: Vec<Resident, MAX_RUNNERS>,
+    /// The last of [`place::moves`] that it has seen to.
+    moves: u32,
     loaded: Option<Loaded>,
     apic_ticks: Ratio,
     /// When the timer is armed for, in TSC ticks.
-    armed: Option<u64>,
+    armed: u64,
     /// Since when the turn is not charged yet, in TSC ticks.
     since: u64,
 }
@@ -86,44 +87,59 @@ pub fn run(machine: &'static Machine, host: Option<HostArea>) -> ! {
         inbox: inbox::open(machine.apic),
         queue: RunQueue::new(machine.clock.khz()),
         residents: Vec::new(),
+        moves: 0,
         loaded: None,
         apic_ticks: Ratio::new(machine.apic_khz.load(Ordering::Relaxed), machine.clock.khz()),
-        armed: None,
+        armed: NEVER,
         since: 0,
     };
     loop {
         vm::management::revive(machine);
-        core.look_around();
+        if core.inbox.looks() {
+            core.look_around();
+        }
         match core.queue.pick(cpu::tsc()) {
-            Some(turn) => core.turn(turn.id, turn.until),
+            Some(turn) => core.turn(turn.id, turn.until.unwrap_or(NEVER)),
             None => core.sleep(),
         }
     }
 }
 
 impl Core {
-    /// Takes in who has come, lets go of who has left, wakes who has something to do.
+    /// Wakes who has something to do, once those have come and gone who do.
     fn look_around(&mut self) {
         self.inbox.looks();
+        let moves = place::moves();
+        if moves != self.moves {
+            self.moves = moves;
+            self.see_to_moves();
+        }
+        let tsc = cpu::tsc();
+        for resident in &mut self.residents {
+            if resident.stirs(tsc) {
+                // It looks at its timer itself when it has its turn.
+                resident.due = NEVER;
+                self.queue.wake(resident.id);
+            }
+        }
+    }
+
+    /// Takes in who has come, lets go of who has left, and learns who is how urgent.
+    #[inline(never)]
+    fn see_to_moves(&mut self) {
         while let Some(who) = self.inbox.newcomer() {
             self.take_in(who);
         }
-        let tsc = cpu::tsc();
         let queue = &mut self.queue;
         self.residents.retain_mut(|resident| {
             if !resident.lives() {
-                queue.remove(resident.id());
+                queue.remove(resident.id);
                 return false;
             }
             let class = resident.place.class();
             if class != resident.class {
                 resident.class = class;
-                queue.set_class(resident.id(), class);
-            }
-            if resident.stirs(tsc) {
-                // It looks at its timer itself when it has its turn.
-                resident.due = None;
-                queue.wake(resident.id());
+                queue.set_class(resident.id, class);
             }
             true
         });
@@ -133,112 +149,121 @@ impl Core {
         let (Some(place), Some(front)) = (place::get(who.vm), place::front(who.vm, who.index)) else {
             return;
         };
-        let resident = Resident { who, place, front, class: place.class(), due: None };
+        let id = (who.vm * place.fronts.len() + who.index) as u32;
+        let resident = Resident { who, id, place, front, class: place.class(), due: NEVER };
         // One of an earlier life has the same number, and leaves.
-        self.residents.retain(|other| other.id() != resident.id());
+        self.residents.retain(|other| other.id != resident.id);
         // There is room: its place was reserved.
-        if self.residents.push(resident).is_ok() && self.queue.add(resident.id(), resident.class).is_ok() {
-            self.queue.wake(resident.id());
+        if self.residents.push(resident).is_ok() && self.queue.add(resident.id, resident.class).is_ok() {
+            self.queue.wake(resident.id);
         }
     }
 
-    /// Arms the timer for the earliest of `until`, `own` and the timers of those that have no turn.
-    fn arm(&mut self, until: Option<u64>, own: Option<u64>) {
-        let asleep = self.residents.iter().filter(|resident| resident.place.runs());
-        let due = asleep.filter_map(|resident| resident.due).chain(own).chain(until).min();
+    /// Arms the timer for `due` or the earliest timer of those that have no turn; it may fire earlier, and is
+    /// armed anew then.
+    fn arm(&mut self, mut due: u64) {
+        for resident in &self.residents {
+            if resident.due < due && resident.place.runs() {
+                due = resident.due;
+            }
+        }
         let now = cpu::tsc();
-        if due == self.armed && due.is_none_or(|due| due > now) {
+        if self.armed <= due && (self.armed > now || due == NEVER) {
             return;
         }
         self.armed = due;
-        match due {
-            Some(due) => {
-                let ticks = self.apic_ticks.of(due.saturating_sub(now));
-                self.machine.apic.arm_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
-            }
-            None => self.machine.apic.disarm_timer(),
-        }
+        let ticks = self.apic_ticks.of(due.saturating_sub(now));
+        self.machine.apic.arm_timer(u32::try_from(ticks).unwrap_or(u32::MAX));
     }
 
+    /// Until there may be something to do.
     fn sleep(&mut self) {
-        self.arm(None, None);
+        self.arm(NEVER);
         let tsc = cpu::tsc();
         if self.inbox.is_empty() && !self.residents.iter().any(|resident| resident.stirs(tsc)) {
             cpu::wait_for_interrupt();
-            self.armed = None;
+            self.armed = NEVER;
         }
+        self.look_around();
     }
 
     /// One turn of a vCPU, at most until `until`.
-    fn turn(&mut self, id: u32, until: Option<u64>) {
+    fn turn(&mut self, id: u32, until: u64) {
+        let Some(resident) = self.find(id) else { return self.queue.remove(id) };
         // While it has its turn its timer is looked at in `play`.
-        let Some(resident) = self.expect(id, None) else { return self.queue.remove(id) };
+        resident.due = NEVER;
+        let resident = *resident;
         self.since = cpu::tsc();
         let due = self.visit(&resident, until);
         self.charge(&resident);
         // It may have left meanwhile, and others with it.
-        self.expect(id, due);
+        if let Some(resident) = self.find(id) {
+            resident.due = due;
+        }
+    }
+
+    fn find(&mut self, id: u32) -> Option<&mut Resident> {
+        self.residents.iter_mut().find(|resident| resident.id == id)
     }
 
     /// Charges what the turn took so far.
     fn charge(&mut self, resident: &Resident) {
         let (from, to) = (self.since, cpu::tsc());
         self.since = to;
-        self.queue.charge(resident.id(), from, to);
+        self.queue.charge(resident.id, from, to);
         resident.front.ticks.fetch_add(to - from, Ordering::Relaxed);
     }
 
-    /// Says when the timer of the resident with this number is due; answers who that is.
-    fn expect(&mut self, id: u32, due: Option<u64>) -> Option<Resident> {
-        let resident = self.residents.iter_mut().find(|resident| resident.id() == id)?;
-        resident.due = due;
-        Some(*resident)
-    }
-
     /// Its turn, if it still lives here and its VM runs. Answers when its timer is due.
-    fn visit(&mut self, resident: &Resident, until: Option<u64>) -> Option<u64> {
+    fn visit(&mut self, resident: &Resident, until: u64) -> u64 {
         let home = resident.place.vm.try_read();
         // The life changes under the write lock only.
         let lives = resident.lives() && resident.place.runs();
         let vm = home.as_deref().and_then(Option::as_deref).filter(|_| lives);
         let Some((vm, body)) = vm.and_then(|vm| Some((vm, vm.bodies.get(resident.who.index)?))) else {
-            self.queue.sleep(resident.id());
-            return None;
+            self.queue.sleep(resident.id);
+            return NEVER;
         };
         // Nobody else holds it for longer than a moment: it lives here.
         let mut body = body.lock();
-        self.load(resident, vm, &mut body);
+        self.load(resident, &mut body);
         if self.play(resident, vm, &mut body, until) {
-            self.queue.sleep(resident.id());
+            self.queue.sleep(resident.id);
         }
         self.deadline(vm, &body)
     }
 
     /// When a vCPU's timer is due, in TSC ticks.
-    fn deadline(&self, vm: &Vm, body: &Body) -> Option<u64> {
+    fn deadline(&self, vm: &Vm, body: &Body) -> u64 {
         if body.vcpu.activity == Activity::WaitsForStartup {
-            return None;
+            return NEVER;
         }
-        Some(match body.vcpu.apic.deadline()? {
-            Deadline::AtTsc(tsc) => body.vcpu.tsc.to_host(tsc, cpu::tsc()),
-            Deadline::AtNanos(nanos) => {
+        match body.vcpu.apic.deadline() {
+            None => NEVER,
+            Some(Deadline::AtTsc(tsc)) => body.vcpu.tsc.to_host(tsc, cpu::tsc()),
+            Some(Deadline::AtNanos(nanos)) => {
                 let start = vm.tsc_start.load(Ordering::Relaxed);
                 start.wrapping_add(self.machine.clock.ticks_of_nanos(nanos))
             }
-        })
+        }
     }
 
     /// Runs the guest until its turn is over. Answers whether it has nothing more to do.
-    fn play(&mut self, resident: &Resident, vm: &Vm, body: &mut Body, until: Option<u64>) -> bool {
+    fn play(&mut self, resident: &Resident, vm: &Vm, body: &mut Body, mut until: u64) -> bool {
         let mut world = VmWorld { vm, machine: self.machine };
         let mailbox = &resident.front.mailbox;
         // Whether hv's timer must be set to the guest's, or the turn's end.
         let mut stale = true;
+        let mut own = NEVER;
         loop {
             stale |= body.vcpu.apic.timer_moved();
             if stale {
-                body.vcpu.expire_timer(&world);
-                body.vcpu.apic.timer_moved();
+                own = self.deadline(vm, body);
+                if own <= cpu::tsc() {
+                    body.vcpu.expire_timer(&world);
+                    body.vcpu.apic.timer_moved();
+                    own = self.deadline(vm, body);
+                }
             }
             match body.vcpu.prepare(&mut body.hardware, &mut world, mailbox) {
                 Readiness::Run => {}
@@ -256,7 +281,7 @@ impl Core {
                 }
             }
             if core::mem::take(&mut stale) {
-                self.arm(until, self.deadline(vm, body));
+                self.arm(until.min(own));
             }
             let exit = body.hardware.run(&mut body.vcpu.gprs);
             let fetched = matches!(exit, Exit::Memory(_)).then(|| body.hardware.fetched());
@@ -264,28 +289,35 @@ impl Core {
                 fetched.as_ref().and_then(|(bytes, len)| bytes.get(..*len)).filter(|some| !some.is_empty());
             let verdict = body.vcpu.handle(&mut body.hardware, &mut world, mailbox, exit, bytes);
             if !matches!(verdict, Verdict::Resume) {
+                if matches!(verdict, Verdict::Wait) && body.vcpu.sleeps(mailbox) {
+                    return true;
+                }
                 stale |= matches!(verdict, Verdict::HostInterrupt);
-                if let Some(done) = self.heed(verdict, resident, vm, until) {
+                if let Some(done) = self.heed(verdict, resident, vm, &mut until) {
                     return done;
                 }
             }
             // What it did may have woken somebody on this core.
-            if self.inbox.looks() && self.turn_is_over(resident, until) {
-                return false;
+            if self.inbox.looks() {
+                let before = until;
+                if self.turn_is_over(resident, &mut until) {
+                    return false;
+                }
+                stale |= until != before;
             }
         }
     }
 
     /// Acts on a verdict. Answers, if the turn is over by it, whether there is nothing more to do.
     #[inline(never)]
-    fn heed(&mut self, verdict: Verdict, resident: &Resident, vm: &Vm, until: Option<u64>) -> Option<bool> {
+    fn heed(&mut self, verdict: Verdict, resident: &Resident, vm: &Vm, until: &mut u64) -> Option<bool> {
         let over = match verdict {
             Verdict::HostInterrupt => {
                 cpu::take_interrupts();
-                self.armed = None;
+                self.armed = NEVER;
                 self.turn_is_over(resident, until)
             }
-            Verdict::Yield => self.turn_is_over(resident, Some(0)),
+            Verdict::Yield => self.turn_is_over(resident, &mut 0),
             // Whether there is anything to wait for, `prepare` knows.
             Verdict::Resume | Verdict::Wait => false,
             Verdict::Stop(reason) => {
@@ -296,20 +328,20 @@ impl Core {
         over.then_some(false)
     }
 
-    /// The turn's time is up, somebody more urgent has woken, or a turn without an end needs one now.
-    fn turn_is_over(&mut self, resident: &Resident, until: Option<u64>) -> bool {
+    /// The turn's time is up, or somebody more urgent has woken. A turn without an end is given one if
+    /// somebody waits by now.
+    fn turn_is_over(&mut self, resident: &Resident, until: &mut u64) -> bool {
         self.charge(resident);
         self.look_around();
-        let queue = &self.queue;
-        let mut others = self.residents.iter().map(Resident::id).filter(|&id| queue.is_runnable(id));
-        match until {
-            Some(until) => cpu::tsc() >= until || others.any(|id| queue.preempts(id, resident.id())),
-            None => others.any(|id| id != resident.id()),
+        let (somebody_waits, more_urgent) = self.queue.beside(resident.id);
+        if somebody_waits && *until == NEVER {
+            *until = self.queue.end_of_slice(self.since);
         }
+        more_urgent || self.since >= *until
     }
 
     /// Has the vCPU's registers in the CPU.
-    fn load(&mut self, resident: &Resident, vm: &Vm, body: &mut Body) {
+    fn load(&mut self, resident: &Resident, body: &mut Body) {
         let Newcomer { vm: id, index, .. } = resident.who;
         let wanted = Loaded { vm: id, index, start: body.start };
         if self.loaded == Some(wanted) {
@@ -319,7 +351,7 @@ impl Core {
             self.save(old, resident);
         }
         body.registers.load(self.machine.kept);
-        if vm.policy.cpuid.has(Feature::RDTSCP) {
+        if self.machine.features.bits.rdtscp {
             // SAFETY: a processor with RDTSCP has the register.
             unsafe { cpu::write_msr(msr::TSC_AUX, body.vcpu.kept(Kept::TscAux)) };
         }

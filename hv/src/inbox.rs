@@ -1,5 +1,6 @@
 //! How a core is told that something waits for it.
 
+use crate::vm::place;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use heapless::Vec;
 use hv_arch::apic::LocalApic;
@@ -84,6 +85,7 @@ pub fn house(core: u32, newcomer: Newcomer) {
         // A place was reserved.
         let _ = newcomers.push(newcomer);
     }
+    place::moved();
     kick(core);
 }
 

@@ -72,11 +72,6 @@ impl LocalApic {
         self.write(Register::TIMER_INITIAL, ticks.max(1));
     }
 
-    /// Stops the timer.
-    pub fn disarm_timer(self) {
-        self.write(Register::TIMER_INITIAL, 0);
-    }
-
     /// Tells a CPU to look at its mail.
     pub fn send_kick(self, to: u32) {
         self.send(to, u32::from(KICK_VECTOR) | icr::ASSERT);

@@ -5,8 +5,9 @@
 //! are exchanged only when another guest gets the core.
 
 use core::arch::asm;
-use core::arch::x86_64::{_xgetbv, _xsetbv};
+
 use hv_core::features::Features;
+use x86_64::registers::xcontrol::XCr0;
 
 /// Bytes of a state: enough for AVX-512 (2 688), and a page; the policy lets no guest have more.
 pub const BYTES: usize = hv_core::policy::xcr::AREA as usize;
@@ -39,8 +40,8 @@ impl Kept {
 
     /// XCR0 of the guest whose registers are in the CPU.
     pub fn xcr0(self) -> u64 {
-        // SAFETY: with XSAVE, hv has set CR4.OSXSAVE (`cpu::set_control_registers`).
-        self.0.map_or(1, |_| unsafe { _xgetbv(0) })
+        // With XSAVE, hv has set CR4.OSXSAVE (`cpu::set_control_registers`).
+        self.0.map_or(1, |_| XCr0::read_raw())
     }
 
     /// Sets it.
@@ -50,7 +51,7 @@ impl Kept {
     pub unsafe fn set_xcr0(self, value: u64) {
         if self.0.is_some() {
             // SAFETY: the caller's promise.
-            unsafe { _xsetbv(0, value) };
+            unsafe { XCr0::write_raw(value) };
         }
     }
 }
@@ -85,7 +86,9 @@ impl State {
         unsafe {
             match kept.0 {
                 Some(states) => {
-                    _xsetbv(0, states);
+                    if self.xcr0 != states {
+                        XCr0::write_raw(states);
+                    }
                     asm!("xsave64 [{}]", in(reg) self.area, in("eax") states as u32,
                          in("edx") (states >> 32) as u32, options(nostack));
                 }
@@ -114,10 +117,12 @@ impl State {
         unsafe {
             match kept.0 {
                 Some(states) => {
-                    _xsetbv(0, states);
+                    XCr0::write_raw(states);
                     asm!("xrstor64 [{}]", in(reg) self.area, in("eax") states as u32,
                          in("edx") (states >> 32) as u32, options(nostack));
-                    _xsetbv(0, self.xcr0);
+                    if self.xcr0 != states {
+                        XCr0::write_raw(self.xcr0);
+                    }
                 }
                 None => asm!("fxrstor64 [{}]", in(reg) self.area, options(nostack)),
             }

@@ -10,6 +10,7 @@ mod power;
 pub use power::PowerOff;
 
 use core::fmt;
+use derive_more::Display;
 use heapless::Vec;
 
 /// Most CPUs hv looks at.
@@ -28,15 +29,19 @@ pub trait PhysicalMemory {
 }
 
 /// What is wrong with the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq)]
 pub enum Fault {
     /// The door found no root pointer.
+    #[display("the firmware gives no ACPI root pointer")]
     NoRoot,
     /// The table is not where it is said to be, or its length is impossible.
+    #[display("the ACPI table {_0} can't be read")]
     Unreadable(Name),
     /// The bytes do not add up to zero.
+    #[display("the ACPI table {_0} has a wrong checksum")]
     Checksum(Name),
     /// The machine needs this table to tell us something we can't do without.
+    #[display("the firmware has no ACPI table {_0}")]
     Missing(Name),
 }
 
@@ -47,17 +52,6 @@ pub struct Name(pub [u8; 4]);
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(core::str::from_utf8(&self.0).unwrap_or("????"))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoot => f.write_str("the firmware gives no ACPI root pointer"),
-            Self::Unreadable(name) => write!(f, "the ACPI table {name} can't be read"),
-            Self::Checksum(name) => write!(f, "the ACPI table {name} has a wrong checksum"),
-            Self::Missing(name) => write!(f, "the firmware has no ACPI table {name}"),
-        }
     }
 }
 

@@ -1,28 +1,21 @@
 //! What this processor can do, read once into one table.
 
-use core::fmt;
+use derive_more::Display;
 use heapless::String;
 use raw_cpuid::{CpuId, CpuIdReader, CpuIdResult};
 
 /// Who made the processor; decides between SVM and VT-x.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq)]
 pub enum Vendor {
     /// AMD, and Hygon which follows its manual.
+    #[display("amd")]
     Amd,
     /// Intel.
+    #[display("intel")]
     Intel,
     /// Anyone else.
+    #[display("other")]
     Other,
-}
-
-impl fmt::Display for Vendor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Amd => "amd",
-            Self::Intel => "intel",
-            Self::Other => "other",
-        })
-    }
 }
 
 /// Declares [`Features`]: one row a feature, with the CPUID bit it comes from.
@@ -60,6 +53,7 @@ features! {
     svm,           0x8000_0001, 0, ecx, 2,  "AMD's secure virtual machine.";
     nx,            0x8000_0001, 0, edx, 20, "Pages can forbid execution.";
     gib_pages,     0x8000_0001, 0, edx, 26, "1 GiB pages.";
+    rdtscp,        0x8000_0001, 0, edx, 27, "RDTSCP, and TSC_AUX that it reads.";
     invariant_tsc, 0x8000_0007, 0, edx, 8,  "The TSC runs at one rate whatever the CPU does.";
     npt,           0x8000_000a, 0, edx, 0,  "SVM: nested paging.";
     nrip_save,     0x8000_000a, 0, edx, 3,  "SVM: the next instruction's address is saved at an exit.";

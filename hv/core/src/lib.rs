@@ -25,6 +25,7 @@ pub mod pci;
 pub mod pm_timer;
 pub mod policy;
 #[cfg(test)]
+#[path = "../../../tests/fuzz/random.rs"]
 mod random;
 pub mod sched;
 #[cfg(any(test, feature = "testkit"))]

@@ -27,6 +27,8 @@ impl Wish {
     /// Its VM is paused, resumed or stopped: look at the VM.
     pub const VM: Self = Self(1 << 5);
 
+    /// From here on a bit for each word of posted interrupts.
+    const WORDS_SHIFT: u32 = 8;
     const PAGE_SHIFT: u32 = 24;
     const WISHES: u32 = 0x3f;
 
@@ -38,6 +40,16 @@ impl Wish {
     /// Nothing is wanted.
     pub const fn is_empty(self) -> bool {
         self.0 & Self::WISHES == 0
+    }
+
+    /// There are interrupts in this word.
+    const fn interrupts(word: usize) -> Self {
+        Self(Self::INTERRUPTS.0 | 1 << (Self::WORDS_SHIFT + word as u32))
+    }
+
+    /// In which words there may be interrupts, a bit each.
+    const fn words(self) -> u8 {
+        (self.0 >> Self::WORDS_SHIFT) as u8
     }
 
     /// The page of a STARTUP.
@@ -146,9 +158,10 @@ impl Mailbox {
         if wish.has(Wish::STARTUP) {
             // Of two STARTUPs the owner sees the last one's page, as a CPU would that has not
             // started yet.
+            let without_page = |word: u32| word & ((1 << Wish::PAGE_SHIFT) - 1);
             let replaced = self
                 .pending
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(word & Wish::WISHES | wish.0));
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(without_page(word) | wish.0));
             return replaced.is_ok_and(|before| Wish(before).is_empty());
         }
         Wish(self.pending.fetch_or(wish.0, Ordering::AcqRel)).is_empty()
@@ -162,7 +175,7 @@ impl Mailbox {
             Trigger::Edge => self.level[word].fetch_and(!bit, Ordering::Relaxed),
         };
         self.posted[word].fetch_or(bit, Ordering::Release);
-        self.post(Wish::INTERRUPTS)
+        self.post(Wish::interrupts(word))
     }
 
     /// Whether anything is wanted: one load.
@@ -175,20 +188,21 @@ impl Mailbox {
         Wish(self.pending.swap(0, Ordering::AcqRel))
     }
 
-    /// Takes the posted interrupts, each given to `accept`. For the owner, when it took
-    /// [`Wish::INTERRUPTS`].
-    pub fn take_interrupts(&self, mut accept: impl FnMut(u8, Trigger)) {
-        for (at, (posted, level)) in self.posted.iter().zip(&self.level).enumerate() {
-            if posted.load(Ordering::Relaxed) == 0 {
-                continue;
-            }
+    /// Takes the posted interrupts that `wish` tells of, each given to `accept`. For the owner, who took
+    /// the wish.
+    pub fn take_interrupts(&self, wish: Wish, mut accept: impl FnMut(u8, Trigger)) {
+        let mut words = wish.words();
+        while words != 0 {
+            let at = words.trailing_zeros();
+            words &= words - 1;
+            let (posted, level) = (&self.posted[at as usize], &self.level[at as usize]);
             let mut bits = posted.swap(0, Ordering::AcqRel);
             let level = level.load(Ordering::Relaxed);
             while bits != 0 {
                 let bit = bits.trailing_zeros();
                 bits &= bits - 1;
                 let trigger = if level >> bit & 1 == 1 { Trigger::Level } else { Trigger::Edge };
-                accept((at as u32 * 32 + bit) as u8, trigger);
+                accept((at * 32 + bit) as u8, trigger);
             }
         }
     }
@@ -230,9 +244,11 @@ mod tests {
         }
         mailbox.post_interrupt(0x40, Trigger::Edge);
         let mut taken = Vec::<_, 8>::new();
-        mailbox.take_interrupts(|vector, trigger| taken.push((vector, trigger)).expect("few"));
+        mailbox.post(Wish::startup(0x9f));
+        let wish = mailbox.take();
+        mailbox.take_interrupts(wish, |vector, trigger| taken.push((vector, trigger)).expect("few"));
         assert_eq!(taken, [(0x20, Trigger::Edge), (0x40, Trigger::Edge), (0xff, Trigger::Level)]);
-        mailbox.take_interrupts(|vector, _| panic!("{vector} again"));
+        mailbox.take_interrupts(wish, |vector, _| panic!("{vector} again"));
     }
 
     #[test]
@@ -262,6 +278,6 @@ mod tests {
         mailbox.clear();
         assert!(mailbox.is_empty() && counts.exits().all(|count| count == 0));
         assert_eq!(counts.unknown_msrs(), (0, 0));
-        mailbox.take_interrupts(|vector, _| panic!("{vector} of an earlier life"));
+        mailbox.take_interrupts(Wish(u32::MAX), |vector, _| panic!("{vector} of an earlier life"));
     }
 }

@@ -2,7 +2,7 @@
 //! the arithmetic.
 
 use crate::sched::Class;
-use core::fmt;
+use derive_more::Display;
 use heapless::{String, Vec};
 use hv_abi::ioreq::{EVENTS, NO_EVENT};
 use hv_abi::manifest::{ANY_CORE, APICS, GRANULE, MAX_PIECES, MAX_VCPUS, VERSION, VmManifest};
@@ -42,27 +42,37 @@ pub struct Limits {
 }
 
 /// Why a manifest is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq)]
 pub enum Refusal {
     /// Another layout than this hv knows.
+    #[display("its manifest has version {_0}, hv knows {VERSION}")]
     Version(u32),
     /// No name, or not one of `[a-z][a-z0-9-]{0,14}`.
+    #[display("its name is not a-z, then up to 14 of a-z, 0-9 and -")]
     Name,
     /// None, or too many.
+    #[display("{_0} vCPUs, and there can be 1 to {MAX_VCPUS}")]
     Vcpus(u32),
     /// No such class.
+    #[display("class {_0}, and there are 0 to 2")]
     Class(u32),
     /// No such event.
+    #[display("event {_0}, and there are 0 to {}", EVENTS - 1)]
     Event(u32),
     /// No RAM.
+    #[display("it has no RAM")]
     NoRam,
     /// RAM that is not in whole granules.
+    #[display("RAM {_0} is not in multiples of {GRANULE:#x}")]
     NotGranular(PhysRange),
     /// RAM beyond the addresses that the VM has.
+    #[display("RAM {_0} ends above {:#x}, the last of {_1} address bits", 1_u64 << _1)]
     TooHigh(PhysRange, u8),
     /// Two pieces share an address.
+    #[display("RAM {_0} and {_1} share {:#x} bytes", _0.end().min(_1.end()) - _0.base.max(_1.base))]
     Overlap(PhysRange, PhysRange),
     /// A core that does not run.
+    #[display("vCPU {vcpu} is pinned to core {core}, and there are 0 to {}", cores - 1)]
     Core {
         /// Which vCPU wants it.
         vcpu: usize,
@@ -72,41 +82,18 @@ pub enum Refusal {
         cores: u32,
     },
     /// More RAM than is free.
+    #[display(
+        "it needs {} KiB of RAM, {} KiB are free: {} KiB too few",
+        wanted >> 10,
+        free >> 10,
+        (wanted - free).div_ceil(1 << 10)
+    )]
     TooLarge {
         /// Bytes.
         wanted: u64,
         /// Bytes.
         free: u64,
     },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Version(version) => write!(f, "its manifest has version {version}, hv knows {VERSION}"),
-            Self::Name => f.write_str("its name is not a-z, then up to 14 of a-z, 0-9 and -"),
-            Self::Vcpus(count) => write!(f, "{count} vCPUs, and there can be 1 to {MAX_VCPUS}"),
-            Self::Class(class) => write!(f, "class {class}, and there are 0 to 2"),
-            Self::Event(event) => write!(f, "event {event}, and there are 0 to {}", EVENTS - 1),
-            Self::NoRam => f.write_str("it has no RAM"),
-            Self::NotGranular(range) => write!(f, "RAM {range} is not in multiples of {GRANULE:#x}"),
-            Self::TooHigh(range, bits) => {
-                write!(f, "RAM {range} ends above {:#x}, the last of {bits} address bits", 1_u64 << bits)
-            }
-            Self::Overlap(one, other) => {
-                let shared = one.end().min(other.end()) - one.base.max(other.base);
-                write!(f, "RAM {one} and {other} share {shared:#x} bytes")
-            }
-            Self::Core { vcpu, core, cores } => {
-                write!(f, "vCPU {vcpu} is pinned to core {core}, and there are 0 to {}", cores - 1)
-            }
-            Self::TooLarge { wanted, free } => {
-                let missing = (wanted - free).div_ceil(1 << 10);
-                let (wanted, free) = (wanted >> 10, free >> 10);
-                write!(f, "it needs {wanted} KiB of RAM, {free} KiB are free: {missing} KiB too few")
-            }
-        }
-    }
 }
 
 /// Reads a manifest.

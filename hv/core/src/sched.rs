@@ -116,23 +116,19 @@ impl RunQueue {
         }
     }
 
-    /// Whether the virtual CPU wants to run.
-    pub fn is_runnable(&self, id: u32) -> bool {
-        self.runners.iter().any(|runner| runner.id == id && runner.runnable)
-    }
-
     /// The virtual CPU had the core from `from` to `to`, with all that hv did for it meanwhile. Is told
     /// before others are woken, who otherwise would be paid for this time.
     pub fn charge(&mut self, id: u32, from: u64, to: u64) {
         let ticks = to.saturating_sub(from);
         self.turn_window(to);
-        if let Some(runner) = self.find(id) {
-            runner.had = runner.had.saturating_add(ticks);
-            let class = runner.class;
-            self.window_had[class as usize] = self.window_had[class as usize].saturating_add(ticks);
-            let mine = self.runners.iter().filter(|other| other.class == class && other.runnable);
-            let least = mine.map(|other| other.had).min().unwrap_or(0);
-            self.pace[class as usize] = self.pace[class as usize].max(least);
+        let Some(runner) = self.find(id) else { return };
+        runner.had += ticks;
+        let class = runner.class;
+        self.window_had[class as usize] += ticks;
+        let mine = self.runners.iter().filter(|other| other.class == class && other.runnable);
+        if let Some(least) = mine.map(|other| other.had).min() {
+            let pace = &mut self.pace[class as usize];
+            *pace = least.max(*pace);
         }
     }
 
@@ -150,7 +146,7 @@ impl RunQueue {
         let chosen = mine.min_by_key(|runner| runner.had)?;
         let below = self.runners.iter().filter(waiting).any(|runner| runner.class > class);
         // Also while only other classes wait: one of its own may wake, who does not preempt it.
-        let slice = now + self.slice;
+        let slice = self.end_of_slice(now);
         let budget = below.then(|| now + self.budget_left(class).max(self.slice / 2));
         let window = self.window_start + self.window;
         // While a class below is owed its reserve, or runs on it, the window's end changes things.
@@ -159,10 +155,16 @@ impl RunQueue {
         Some(Turn { id: chosen.id, until })
     }
 
-    /// Whether `id`, which just woke, should take the core from `running` at once.
-    pub fn preempts(&self, id: u32, running: u32) -> bool {
-        let class = |id: u32| self.runners.iter().find(|runner| runner.id == id).map(|runner| runner.class);
-        class(id) < class(running) && class(id).is_some()
+    /// When a turn ends at the latest that had no end, once somebody waits: who is due then is picked then.
+    pub const fn end_of_slice(&self, now: u64) -> u64 {
+        now + self.slice
+    }
+
+    /// Beside `running`: whether somebody wants to run, and whether they should take the core at once.
+    pub fn beside(&self, running: u32) -> (bool, bool) {
+        let class = self.runners.iter().find(|runner| runner.id == running).map(|runner| runner.class);
+        let others = self.runners.iter().filter(|runner| runner.runnable && runner.id != running);
+        others.fold((false, false), |(_, urgent), other| (true, urgent || Some(other.class) < class))
     }
 
     /// The most urgent class with somebody to run whose budget is not used up, or else the most
@@ -290,9 +292,13 @@ mod tests {
 
     #[test]
     fn only_a_higher_class_takes_the_core_at_once() {
-        let queue = queue(&[(0, Class::Urgent), (1, Class::Back), (2, Class::Back)]);
-        assert!(queue.preempts(0, 1));
-        assert!(!queue.preempts(1, 0) && !queue.preempts(1, 2) && !queue.preempts(9, 1));
+        let mut queue = queue(&[(0, Class::Urgent), (1, Class::Back), (2, Class::Back)]);
+        assert_eq!(queue.beside(1), (true, true));
+        assert_eq!(queue.beside(0), (true, false), "who waits is less urgent");
+        queue.sleep(0);
+        assert_eq!(queue.beside(1), (true, false), "who waits is as urgent");
+        queue.sleep(2);
+        assert_eq!(queue.beside(1), (false, false));
     }
 
     #[test]
@@ -321,7 +327,7 @@ mod tests {
         queue.add(2, Class::Urgent).expect("room");
         let turn = queue.pick(0).expect("somebody runs");
         queue.wake(2);
-        assert!(turn.id == 0 && !queue.preempts(2, 0));
+        assert_eq!((turn.id, queue.beside(0)), (0, (true, false)));
         let until = turn.until.expect("somebody waits");
         assert!(until <= SLICE * MS, "it waits for {until} ticks");
         queue.charge(0, 0, until);

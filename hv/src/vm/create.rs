@@ -133,7 +133,7 @@ pub fn move_in(vm: Pooled<Vm>, wanted: &Wanted, mut claims: Claims<'_>) {
     let (id, place) = (vm.id, vm.place);
     place.set_class(wanted.class);
     let mut home = place.vm.write();
-    let life = place.life.fetch_add(1, Ordering::Relaxed) + 1;
+    let life = place.next_life();
     *home = Some(vm);
     drop(home);
     place.set_state(VmState::CREATED);

@@ -30,7 +30,7 @@ pub fn leave(machine: &Machine, place: &'static Place) -> Result<u64, Status> {
     let begun = vm.cleared.compare_exchange(NOTHING_CLEARED, 0, Ordering::Relaxed, Ordering::Relaxed);
     if begun.is_ok() {
         manager.unmap_windows(&vm.ram);
-        place.life.fetch_add(1, Ordering::Relaxed);
+        place.next_life();
         vm.fronts().iter().for_each(|front| inbox::release(front.core.load(Ordering::Relaxed)));
     }
     let total = vm.ram.bytes();

@@ -49,7 +49,20 @@ pub struct Place {
     pub end: Mutex<Option<StopReason>>,
 }
 
+/// Counts who comes and goes, and who is made more or less urgent: every core sees to its own then.
+static MOVES: AtomicU32 = AtomicU32::new(0);
+
 static PLACES: [Place; MAX_VMS] = [const { Place::new() }; MAX_VMS];
+
+/// How often somebody came, left, or was made more or less urgent.
+pub fn moves() -> u32 {
+    MOVES.load(Ordering::Acquire)
+}
+
+/// Has every core see to who lives there, when it next looks around.
+pub fn moved() {
+    MOVES.fetch_add(1, Ordering::Release);
+}
 
 /// A place by its number.
 pub fn get(vm: usize) -> Option<&'static Place> {
@@ -149,6 +162,14 @@ impl Place {
     /// Makes it as urgent as that.
     pub fn set_class(&self, class: Class) {
         self.class.store(class as u8, Ordering::Relaxed);
+        moved();
+    }
+
+    /// Another life begins, or none: who belongs to the last one leaves. Answers its number.
+    pub fn next_life(&self) -> u32 {
+        let life = self.life.fetch_add(1, Ordering::Relaxed) + 1;
+        moved();
+        life
     }
 
     /// Has all its vCPUs look at the VM's state.

@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use hv_defs::apic::{Register, icr};
+use hv_defs::kvm;
 use hv_defs::msr::{APIC_BASE, apic_base};
 use x86_64::registers::model_specific::Msr;
 
@@ -64,6 +65,18 @@ pub fn send_logical(to: u32, command: u32) {
 pub static EOI_WORD: AtomicPtr<u32> = AtomicPtr::new(core::ptr::null_mut());
 /// Interrupts that were ended by the word.
 pub static ENDED_BY_WORD: AtomicU32 = AtomicU32::new(0);
+
+/// Has this CPU, the first, end interrupts by `word` from now on, or by the register alone again.
+///
+/// # Safety
+/// The word stays where it is, is mapped there, and is nobody else's while it is in use.
+pub unsafe fn end_by_word(word: Option<&AtomicU32>) {
+    let at = word.map_or(core::ptr::null_mut(), AtomicU32::as_ptr);
+    EOI_WORD.store(at, Ordering::SeqCst);
+    let in_use = if word.is_some() { kvm::ENABLED } else { 0 };
+    // SAFETY: CPUID shows KVM's word.
+    unsafe { Msr::new(kvm::PV_EOI).write(at.addr() as u64 | in_use) };
+}
 
 /// Says that an interrupt is done with: as kernels do that know KVM.
 pub fn end_of_interrupt() {

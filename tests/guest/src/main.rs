@@ -18,7 +18,7 @@ mod cases;
 mod child;
 mod hypercall;
 mod manager;
-#[path = "../../../hv/core/src/random.rs"]
+#[path = "../../fuzz/random.rs"]
 mod random;
 mod smp;
 mod traps;

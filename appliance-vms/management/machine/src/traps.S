@@ -54,6 +54,8 @@ exception:
 .balign 16
 .global interrupt_stub
 interrupt_stub:
+    btrl $0, END_OF_INTERRUPT(%rip)     # hv looks at the next exit
+    jc 1f
     pushq %rax
     pushq %rcx
     pushq %rdx
@@ -64,7 +66,7 @@ interrupt_stub:
     popq %rdx
     popq %rcx
     popq %rax
-    iretq
+1:  iretq
 
 .balign 16
 .global spurious_stub

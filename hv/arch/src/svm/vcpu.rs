@@ -103,17 +103,19 @@ impl Vcpu {
         vcpu
     }
 
-    /// From now on it runs on the CPU that `host` belongs to.
+    /// From now on it runs on the CPU that `host` belongs to, where another may have run with its ASID.
     pub fn enter_on(&mut self, host: HostArea) {
-        self.host = host.own_block;
-        self.abilities = host.abilities;
-        self.all_clean = host.abilities.all_clean();
-        let control = &mut self.block_mut().control;
-        // What another CPU knows of the block, this one does not.
-        control.clean = 0;
-        (control.pause_filter_count, control.pause_filter_threshold) = host.abilities.pause_filter();
+        if self.host != host.own_block {
+            self.host = host.own_block;
+            self.abilities = host.abilities;
+            self.all_clean = host.abilities.all_clean();
+            let control = &mut self.block_mut().control;
+            // What another CPU knows of the block, this one does not.
+            control.clean = 0;
+            (control.pause_filter_count, control.pause_filter_threshold) = host.abilities.pause_filter();
+            self.set(Register::SpecCtrl, self.get(Register::SpecCtrl));
+        }
         self.flush();
-        self.set(Register::SpecCtrl, self.get(Register::SpecCtrl));
     }
 
     /// Nothing that the guest's translations led to before is believed at its next turn.

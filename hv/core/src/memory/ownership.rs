@@ -1,6 +1,6 @@
 //! The map of owners: every byte of RAM has exactly one.
 
-use core::fmt;
+use derive_more::Display;
 use heapless::Vec;
 use hv_abi::memory::{MAX_REGIONS, MemoryKind, MemoryMap, PhysRange};
 
@@ -8,35 +8,30 @@ use hv_abi::memory::{MAX_REGIONS, MemoryKind, MemoryMap, PhysRange};
 const MAX_RANGES: usize = MAX_REGIONS + 64;
 
 /// Who has a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq)]
 pub enum Owner {
     /// Nobody: it may be claimed.
+    #[display("free")]
     Free,
     /// The hypervisor.
+    #[display("hv")]
     Hypervisor,
     /// The firmware: tables, run-time services, or memory it keeps for itself.
+    #[display("firmware")]
     Firmware,
     /// A virtual machine, by its number.
+    #[display("vm-{_0}")]
     Vm(u8),
 }
 
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Free => f.write_str("free"),
-            Self::Hypervisor => f.write_str("hv"),
-            Self::Firmware => f.write_str("firmware"),
-            Self::Vm(number) => write!(f, "vm-{number}"),
-        }
-    }
-}
-
 /// Why a claim was refused. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Display, PartialEq, Eq)]
 pub enum OwnershipError {
     /// Part of the range has another owner than the one it was said to come from, or is not RAM.
+    #[display("{_0} is not all one owner's memory")]
     NotTheirs(PhysRange),
     /// No range of the owner is large enough.
+    #[display("{} KiB are needed in one piece, the largest free piece has {} KiB", wanted >> 10, largest >> 10)]
     NoRoom {
         /// Bytes asked for.
         wanted: u64,
@@ -44,20 +39,8 @@ pub enum OwnershipError {
         largest: u64,
     },
     /// The map can't hold another range.
+    #[display("memory is cut into more than {MAX_RANGES} pieces")]
     Full,
-}
-
-impl fmt::Display for OwnershipError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotTheirs(range) => write!(f, "{range} is not all one owner's memory"),
-            Self::NoRoom { wanted, largest } => {
-                let (wanted, largest) = (wanted >> 10, largest >> 10);
-                write!(f, "{wanted} KiB are needed in one piece, the largest free piece has {largest} KiB")
-            }
-            Self::Full => write!(f, "memory is cut into more than {MAX_RANGES} pieces"),
-        }
-    }
 }
 
 /// Every range of RAM with its owner: sorted, without overlaps, neighbours of one owner merged.

@@ -34,6 +34,12 @@ impl Vcpu {
         self.choose(cpu, world, mailbox)
     }
 
+    /// Whether a vCPU that waits has nothing at all that could end it: what `prepare` would say, for less.
+    #[inline]
+    pub fn sleeps(&self, mailbox: &Mailbox) -> bool {
+        mailbox.is_empty() && self.event.is_none() && !self.nmi_pending && self.apic.is_idle()
+    }
+
     /// It runs, and there is nothing to deliver, to watch for or to stop watching for: most turns.
     #[inline]
     fn is_quiet(&self) -> bool {
@@ -63,13 +69,16 @@ impl Vcpu {
                 return Readiness::LookAtVm;
             }
         }
-        if self.activity == Activity::Halted && self.wakes(cpu) {
+        let waits = self.apic.next_ignoring_tpr();
+        if self.activity == Activity::Halted && self.wakes(cpu, waits) {
             self.activity = Activity::Running;
         }
         if self.activity != Activity::Running {
             return Readiness::Wait;
         }
-        self.deliver(cpu, world);
+        if !self.is_quiet() {
+            self.deliver(cpu, world, waits);
+        }
         Readiness::Run
     }
 
@@ -93,7 +102,7 @@ impl Vcpu {
             self.start_at_page(cpu, wish.page());
         }
         if wish.has(Wish::INTERRUPTS) {
-            mailbox.take_interrupts(|vector, trigger| self.apic.accept(vector, trigger));
+            mailbox.take_interrupts(wish, |vector, trigger| self.apic.accept(vector, trigger));
         }
         // One NMI waits at most, as in hardware; while it waits for STARTUP a CPU takes none, and what
         // came by the same mail as STARTUP came before it: there is no handler yet.
@@ -112,11 +121,15 @@ impl Vcpu {
     }
 
     /// `HLT` ends with an interrupt that is let through, or an NMI.
-    fn wakes(&mut self, cpu: &impl VirtualCpu) -> bool {
-        let let_through = cpu.get(Register::Rflags) & rflags::IF != 0;
+    fn wakes(&mut self, cpu: &impl VirtualCpu, waits: Option<u8>) -> bool {
         self.event.is_some()
             || self.nmi_pending && self.nmi_open(cpu)
-            || let_through && self.apic.next_interrupt().is_some()
+            || waits.is_some_and(|vector| self.lets_through(cpu, vector))
+    }
+
+    /// Whether an interrupt that waits may be delivered now.
+    fn lets_through(&self, cpu: &impl VirtualCpu, vector: u8) -> bool {
+        cpu.get(Register::Rflags) & rflags::IF != 0 && self.apic.lets_through(vector)
     }
 
     /// What was being delivered when the guest stopped is delivered again, unless the exit itself
@@ -141,21 +154,18 @@ impl Vcpu {
     }
 
     /// Chooses what is delivered: an exception or what was interrupted, then an NMI, then the most
-    /// urgent interrupt. What can't be delivered yet is watched for.
-    fn deliver<C: VirtualCpu>(&mut self, cpu: &mut C, world: &impl World) {
+    /// urgent interrupt, which is the one that `waits`. What can't be delivered yet is watched for.
+    fn deliver<C: VirtualCpu>(&mut self, cpu: &mut C, world: &impl World, mut waits: Option<u8>) {
         if self.granted.is_some() && !self.apic.is_idle() {
             self.take_back_eoi(world);
         }
         let mut event = self.event.take();
         let nmi = self.nmi_pending && self.nmi_open(cpu);
-        let mut waits = self.apic.next_ignoring_tpr();
         if event.is_none() && (nmi || waits.is_some()) && !cpu.interrupt_shadow() {
             if nmi {
                 (self.nmi_pending, self.nmi) = (false, Blocking::Handled);
                 event = Some(Event::Nmi);
-            } else if cpu.get(Register::Rflags) & rflags::IF != 0
-                && let Some(vector) = self.apic.next_interrupt()
-            {
+            } else if let Some(vector) = waits.filter(|&vector| self.lets_through(cpu, vector)) {
                 self.apic.acknowledge(vector);
                 event = Some(Event::Interrupt(vector));
                 self.grant_eoi(world);

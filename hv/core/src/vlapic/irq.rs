@@ -59,7 +59,13 @@ impl Vlapic {
 
     /// The interrupt to be delivered now, if RFLAGS.IF and the like allow it.
     pub fn next_interrupt(&self) -> Option<u8> {
-        self.next_ignoring_tpr().filter(|vector| vector >> 4 > self.task_priority >> 4)
+        self.next_ignoring_tpr().filter(|&vector| self.lets_through(vector))
+    }
+
+    /// Whether the task priority allows this interrupt.
+    #[inline]
+    pub fn lets_through(&self, vector: u8) -> bool {
+        vector >> 4 > self.task_priority >> 4
     }
 
     /// The interrupt to be delivered as soon as the task priority allows it: what to watch for when

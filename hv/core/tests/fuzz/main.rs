@@ -12,7 +12,7 @@ mod code;
 mod guest;
 mod host;
 mod machine;
-#[path = "../../src/random.rs"]
+#[path = "../../../../tests/fuzz/random.rs"]
 mod random;
 #[path = "../../../../tests/fuzz/run.rs"]
 mod run;
