@@ -9,6 +9,7 @@ pub mod boot;
 pub mod command;
 pub mod damage;
 pub mod debian;
+pub mod emulator;
 pub mod event;
 pub mod guests;
 pub mod log;

@@ -3,7 +3,7 @@
 use crate::log::BoxLog;
 use crate::qmp::Qmp;
 use crate::screen::Screen;
-use crate::{PATIENCE, artifacts};
+use crate::{PATIENCE, artifacts, emulator};
 use anyhow::{Context, Error, Result, bail, ensure};
 use image_builder::qemu::{Artifacts, Machine, shell_quoted};
 use std::fs::{self, File};
@@ -76,10 +76,13 @@ impl Qemu {
     /// Runs `test` on the box; its error is told with the command line and QEMU's own words.
     ///
     /// # Errors
-    /// `test`'s, or that the log breaks its rules.
+    /// `test`'s, or that the log breaks its rules; with [`emulator::Broken`] if it is QEMU's own doing.
     pub fn check<T>(mut self, test: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let outcome = test(&mut self).and_then(|value| self.log.check().map(|()| value));
-        outcome.map_err(|error| explain(error, &self.command_line, &self.scratch))
+        outcome.map_err(|error| {
+            let error = explain(error, &self.command_line, &self.scratch);
+            if emulator::broke(&self.log.events()) { error.context(emulator::Broken) } else { error }
+        })
     }
 
     /// The picture on the box's screen.
