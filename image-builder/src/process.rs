@@ -112,6 +112,17 @@ pub fn leashed(command_line: &[String]) -> Result<Command> {
     Ok(command)
 }
 
+/// A command whose mounts are its own, where this user may have such: they go with it however it ends, so
+/// that whoever removes a folder of its does not reach through them into the computer's `/dev` or `/sys`.
+pub fn with_own_mounts(program: &str) -> Command {
+    if output(host("unshare").args(["--mount", "true"])).is_none() {
+        return host(program);
+    }
+    let mut command = host("unshare");
+    command.args(["--mount", "--", program]);
+    command
+}
+
 /// What a short command prints on standard output; none when it fails or cannot be started.
 pub fn output(command: &mut Command) -> Option<String> {
     let done = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -142,6 +153,18 @@ mod tests {
         assert!(["RUSTC", "RUSTUP_TOOLCHAIN", "CARGO_TARGET_DIR"].into_iter().all(misleads_bare));
         let kept = ["CARGO_HOME", "CARGO_HTTP_PROXY", "CARGO_NET_OFFLINE", "RUSTUP_HOME", "PATH", "RUST_LOG"];
         assert!(!kept.into_iter().any(|name| is_outer_cargos(name) || misleads_bare(name)));
+    }
+
+    #[test]
+    fn what_a_program_mounts_is_not_seen_by_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().to_str().expect("UTF-8");
+        let script = format!("mount -t tmpfs none '{place}' && touch '{place}/inside'; echo done");
+        let said = output(with_own_mounts("sh").args(["-c", &script]));
+        assert_eq!(said.as_deref(), Some("done\n"));
+        assert!(!folder.path().join("inside").exists());
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        assert!(!mounts.contains(place), "{mounts}");
     }
 
     #[test]

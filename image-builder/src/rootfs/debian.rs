@@ -41,7 +41,7 @@ pub fn bootstrap(rootfs: &Rootfs, lock: &Lock, packages: &Path, tar: &Path) -> R
     let include: Vec<&str> = rootfs.packages.iter().map(String::as_str).collect();
     let kept: Vec<&str> = rootfs.modules.iter().flatten().map(String::as_str).collect();
     let hook = format!("sh '{place}/modules.sh' \"$1\" '{INITRD_MODULES}' {}", kept.join(" "));
-    let mut command = process::host("mmdebstrap");
+    let mut command = process::with_own_mounts("mmdebstrap");
     command.args(["--variant=minbase", "--format=tar", "--architectures=amd64"]);
     command.arg(format!("--include={}", include.join(",")));
     command.arg(format!("--customize-hook={hook}"));
