@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hv_abi::hypercall::Status;
 use hv_abi::manifest::MAX_VCPUS;
 use hv_abi::status::VmState;
+use hv_arch::percpu;
 use hv_core::lifecycle::{self, Step};
 use hv_core::mailbox::{Mailbox, Wish};
 use hv_core::sched::Class;
@@ -172,8 +173,10 @@ impl Place {
         life
     }
 
-    /// Has all its vCPUs look at the VM's state.
+    /// Has all its vCPUs look at the VM's state. One that was paused may have mail, and be called again all
+    /// the same.
     pub fn call_all(&self) {
-        self.fronts.iter().for_each(|front| front.post(Wish::VM));
+        self.fronts.iter().for_each(|front| _ = front.mailbox.post(Wish::VM));
+        (0..percpu::online() as u32).for_each(inbox::kick);
     }
 }

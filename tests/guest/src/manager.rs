@@ -91,6 +91,17 @@ pub fn sleep_until(mut done: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Sleeps for so many microseconds, without a look in between.
+pub fn nap(micros: u64) {
+    let due = tsc() + micros * tsc_khz() / 1000;
+    interrupts::disable();
+    alarm(due);
+    while tsc() < due {
+        interrupts::enable_and_hlt();
+        interrupts::disable();
+    }
+}
+
 /// Sleeps for so many microseconds.
 pub fn sleep(micros: u64) {
     let due = tsc() + micros * tsc_khz() / 1000;

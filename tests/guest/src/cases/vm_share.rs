@@ -13,6 +13,7 @@ use hv_abi::hypercall::{Call, Status};
 pub const MANY: &[Named] = &[
     ("share/equal", equal),
     ("share/urgent-comes-first", urgent),
+    ("share/resumed-with-mail", resumed_with_mail),
     ("share/registers", registers),
     ("share/memory", memory),
     ("share/bad-neighbours", bad_neighbours),
@@ -37,6 +38,24 @@ fn equal(handover: &Handover) -> Outcome {
     let permille = |one: u64, other: u64| one * 1000 / (one + other).max(1);
     log(format_args!("measure share-permille {}", permille(counted[0], counted[1])));
     check((300..=700).contains(&permille(first, second)), "two that want the same do not get the same")
+}
+
+/// What came for a VM while it was paused is there as soon as it goes on, whoever else spins on its core.
+fn resumed_with_mail(handover: &Handover) -> Outcome {
+    let spinning = Child::new(handover, 0, &Plan::new(handover, "spinning"))?;
+    spinning.start(jobs::count, 1, &[])?;
+    let paused = Child::new(handover, 1, &Plan { class: 1, ..Plan::new(handover, "paused") })?;
+    paused.start(jobs::listen, 1, &[])?;
+    check(manager::sleep_until(|| paused.room().get(jobs::COUNT) == 1), "a VM does not start")?;
+    check(paused.step(Call::VM_PAUSE) == 0, "a VM can't be paused")?;
+    check(call(Call::IO_MSI, [paused.vm, 0xfee0_0000, 0x43, 0]) == 0, "a message is refused")?;
+    check(paused.step(Call::VM_RESUME) == 0, "a VM can't be resumed")?;
+    // Nothing of ours wakes the core meanwhile.
+    manager::nap(50_000);
+    let heard = paused.room().get(jobs::HEARD + 3);
+    spinning.destroy()?;
+    paused.destroy()?;
+    check(heard == 1, "what came for a VM that was paused comes late")
 }
 
 /// A VM of a higher class that wakes has the core at once, though another one spins.
