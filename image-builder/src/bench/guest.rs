@@ -25,7 +25,7 @@ const WORDS: &str = "hearth-init";
 /// When Debian can't be built, or the guest does not come so far.
 pub(super) fn boot(workspace: &Workspace, built: &Artifacts, yes: bool) -> Result<Row> {
     setup::provide(&Need::FOR_ROOTFS, yes)?;
-    let products = rootfs::of_debian(workspace)?;
+    let products = rootfs::of_checkout(workspace, DEBIAN)?;
     let mut recipe = Recipe::read(&workspace.root().join(DEBIAN))?;
     recipe.cpus = 1;
     recipe.disks.clear();
