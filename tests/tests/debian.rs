@@ -30,7 +30,10 @@ const SOAK: &str = "HEARTH_SOAK_MINUTES";
 /// How often one of the three is killed: in a slice, in a soak.
 const KILLS: [usize; 2] = [2, 10];
 
-/// Complaints that only say how busy the computer was.
+/// Complaints that only say how busy the computer was, on a bare machine as well: Linux finds that more time
+/// passed between two reads of a clock, or during its timer interrupts, than it had work for
+/// (`cs_watchdog_read` in kernel/time/clocksource.c; `hrtimer_interrupt`, three rounds, in kernel/time/hrtimer.c).
+/// A run of the bare machine may be spared them and the next one on Hearth not.
 const BUSY: [&str; 2] = ["clocksource: Long readout interval", "hrtimer: interrupt took"];
 
 /// Boxes with Debian keep a computer's two CPUs busy: one at a time.
