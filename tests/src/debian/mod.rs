@@ -81,8 +81,9 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Its kernel's command line: Debian's own, the errand's unit, and more time for devices to appear
-    /// than systemd gives them, which a busy computer without virtualization may take.
+    /// Its kernel's command line: Debian's own, the errand's unit, and more time for devices to appear and for
+    /// services to start and answer than systemd gives them, which a busy computer without virtualization may
+    /// take (kernel-command-line(7)).
     ///
     /// # Errors
     /// The recipe cannot be read.
@@ -90,6 +91,7 @@ impl Guest {
         let (_, recipe) = recipe(self.folder)?;
         Ok(format!(
             "{} systemd.default_device_timeout_sec=900 \
+             systemd.default_timeout_start_sec=900 systemd.service_watchdogs=0 \
              systemd.set_credential_binary=systemd.extra-unit.errand.service:{} systemd.wants=errand.service",
             recipe.cmdline,
             base64(UNIT.as_bytes())
