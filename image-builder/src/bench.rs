@@ -10,16 +10,15 @@ mod exits;
 mod guest;
 mod hostile;
 mod io;
+mod long;
 mod picture;
 mod robust;
-mod soak;
 
 use crate::appliances;
 use crate::image::{self, Built, HV_MEMORY_MAX};
 use crate::progress::{self, Step};
 use crate::qemu::session::{Ending, Session, number};
 use crate::qemu::{Accel, Artifacts, Door, Machine, OvmfSize};
-use crate::rootfs;
 use crate::setup::{self, firmware, needs::Need};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
@@ -55,8 +54,10 @@ enum What {
     Robust,
     /// How many lines of hv/core its tests reach.
     Coverage,
-    /// What disk and network give a Debian guest; only when it is asked for.
+    /// What disk and network give a Debian guest, beside KVM; only when it is asked for.
     Io,
+    /// All that fio and stress-ng check in a guest; only when it is asked for.
+    Fio,
     /// Half an hour of three busy guests; only when it is asked for.
     Soak,
 }
@@ -109,10 +110,14 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     }
     rows.extend(sizes(&built));
     print(&rows);
-    if let Some(what @ (What::Io | What::Soak)) = arguments.what {
+    if matches!(arguments.what, Some(What::Io | What::Fio | What::Soak)) {
         setup::provide(&Need::FOR_ROOTFS, yes)?;
-        rootfs::of_debian(&workspace)?;
-        if what == What::Io { io::measure(&workspace)? } else { soak::measure(&workspace)? }
+    }
+    match arguments.what {
+        Some(What::Io) => io::measure(&workspace)?,
+        Some(What::Fio) => long::FIO.run(&workspace)?,
+        Some(What::Soak) => long::SOAK.run(&workspace)?,
+        _ => {}
     }
     if wanted(What::Exits) {
         exits::measure(&workspace, &toolbox)?;

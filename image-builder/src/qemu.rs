@@ -3,6 +3,7 @@
 //! `hearth run`, `hearth bench` and the tests all start their machines from here, so that what is
 //! tested is what runs. Option names: QEMU 7.2, "Invocation" (`man qemu-system-x86_64`).
 
+pub mod qmp;
 pub mod session;
 
 use crate::setup::firmware::{self, Ovmf};

@@ -14,7 +14,6 @@ pub mod event;
 pub mod guests;
 pub mod log;
 pub mod qemu;
-pub mod qmp;
 pub mod refusal;
 pub mod runner;
 pub mod screen;

@@ -1,10 +1,10 @@
 //! One running QEMU: the box log on its standard output, QMP on a socket, a folder of its own.
 
 use crate::log::BoxLog;
-use crate::qmp::Qmp;
 use crate::screen::Screen;
 use crate::{PATIENCE, artifacts, emulator};
 use anyhow::{Context, Error, Result, bail, ensure};
+use image_builder::qemu::qmp::{self, Qmp};
 use image_builder::qemu::{Artifacts, Machine, shell_quoted};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -43,17 +43,10 @@ impl Qemu {
     pub fn start_with(machine: &Machine, artifacts: &Artifacts) -> Result<Self> {
         let scratch = tempfile::tempdir().context("making a folder for QEMU")?;
         let mut command_line = machine.command_line(artifacts)?;
-        // QMP comes in as a socket on standard input: no name to agree on, no moment at which it is
-        // not there yet, and its end is the end of QEMU.
         let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
-        for (option, value) in [
-            ("-chardev", "socket,id=qmp,fd=0"),
-            ("-mon", "chardev=qmp,mode=control"),
-            ("-chardev", "file,id=log,path=/dev/stdout"),
-            ("-serial", "chardev:log"),
-        ] {
-            command_line.extend([option.to_owned(), value.to_owned()]);
-        }
+        command_line.extend(qmp::ON_STDIN.map(str::to_owned));
+        let log = ["-chardev", "file,id=log,path=/dev/stdout", "-serial", "chardev:log"];
+        command_line.extend(log.map(str::to_owned));
         let words = File::create(scratch.path().join("words")).context("making a file for QEMU's words")?;
         let mut child = Command::new(&command_line[0])
             .args(&command_line[1..])

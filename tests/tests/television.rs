@@ -9,6 +9,7 @@ use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
 use hearth_tests::television::key::{BACK, DOWN, HOME, LEFT, OK, RIGHT, UP, VOLUME_DOWN};
 use image_builder::qemu::{Accel, Door, Machine};
+use image_builder::rootfs::DEBIAN;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     tests.add("tv/settings-kept", settings_kept);
     tests.add("tv/appliance", appliance);
     tests.add("tv/power", power);
-    let missing = debian::products().err().map(|error| format!("{error:#}"));
+    let missing = debian::products(DEBIAN).err().map(|error| format!("{error:#}"));
     tests.add_if_possible("tv/debian", missing, debian_guest);
     tests.run()
 }
@@ -187,7 +188,9 @@ fn appliance() -> Result<()> {
 /// Debian's own driver has the screen: its console is on the television and in its tile, and hears digits; it
 /// can keep neither Home nor the picture.
 fn debian_guest() -> Result<()> {
-    let guest = Guest { name: "debian", memory_mib: 512, volume_mib: 32, errand: "tell up".to_owned() };
+    let (memory_mib, volume_mib) = (512, 32);
+    let guest =
+        Guest { name: "debian", folder: DEBIAN, memory_mib, volume_mib, errand: "tell up".to_owned() };
     let guest_box = GuestBox::of(&[guest])?;
     let machine = Machine { memory_mib: 1024, ..base() };
     Qemu::start_with(&machine, &guest_box.artifacts)?.check(|qemu| {

@@ -7,6 +7,7 @@ pub(crate) mod sources;
 mod steps;
 mod tally;
 
+use crate::rootfs;
 use crate::setup::{self, needs::Need};
 use crate::workspace::Workspace;
 use anyhow::Result;
@@ -49,7 +50,8 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<bool> {
         gate.check("hard-float target builds ui", || steps.hard_float());
     }
     if !arguments.quick {
-        gate.check("Debian for the tests", || steps.debian(yes));
+        gate.check("Debian for the tests", || steps.debian(rootfs::DEBIAN, yes));
+        gate.check("Debian with fio and stress-ng", || steps.debian(rootfs::PROVING, yes));
         gate.tests("QEMU tests", |line| steps.qemu_tests(arguments.name.as_deref(), line));
     }
     Ok(gate.sum_up())

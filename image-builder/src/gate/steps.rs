@@ -103,11 +103,12 @@ impl Steps<'_> {
         Ok(format!("hearth.rom {} bytes, hv loaded {} bytes", built.rom_len, built.hv_memory))
     }
 
-    /// The Debian that tests start; where it can't be built, they are left out.
-    pub fn debian(&self, yes: bool) -> Result<String> {
-        let found = setup::provide(&Need::FOR_ROOTFS, yes).and_then(|()| rootfs::of_debian(self.workspace));
+    /// A Debian that tests start; where it can't be built, they are left out.
+    pub fn debian(&self, folder: &str, yes: bool) -> Result<String> {
+        let found =
+            setup::provide(&Need::FOR_ROOTFS, yes).and_then(|()| rootfs::of_checkout(self.workspace, folder));
         match found {
-            Ok(folder) => Ok(folder.display().to_string()),
+            Ok(products) => Ok(products.display().to_string()),
             Err(error) if env::var_os("CI").is_some() => Err(error),
             Err(error) => Ok(format!("left out: {error:#}")),
         }

@@ -1,9 +1,12 @@
 //! A running box whose log is read as it comes.
 
+use super::qmp::{self, Qmp};
 use super::{Artifacts, Machine};
 use crate::{process, progress};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -40,11 +43,26 @@ impl Session {
     /// # Errors
     /// When QEMU cannot be started.
     pub fn start(machine: &Machine, artifacts: &Artifacts) -> Result<Self> {
-        let command_line = Self::command_line(machine, artifacts)?;
-        let mut command = process::leashed(&command_line)?;
         // The box reads nothing from its serial port. Left with the terminal, QEMU would change its
         // modes, and Ctrl-C would depend on them.
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(&Self::command_line(machine, artifacts)?, Stdio::null())
+    }
+
+    /// Starts the box, and a monitor beside it.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started, or does not answer.
+    pub fn start_monitored(machine: &Machine, artifacts: &Artifacts) -> Result<(Self, Qmp)> {
+        let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
+        let mut command_line = Self::command_line(machine, artifacts)?;
+        command_line.extend(qmp::ON_STDIN.map(str::to_owned));
+        let session = Self::spawn(&command_line, Stdio::from(OwnedFd::from(theirs)))?;
+        Ok((session, Qmp::connect(ours)?))
+    }
+
+    fn spawn(command_line: &[String], input: Stdio) -> Result<Self> {
+        let mut command = process::leashed(command_line)?;
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting QEMU; next: `cargo hearth doctor`")?;
         let output = child.stdout.take().context("QEMU's standard output")?;
         let complaints = child.stderr.take().context("QEMU's standard error")?;

@@ -28,6 +28,10 @@ use std::path::{Path, PathBuf};
 
 /// A plain Debian, in a checkout.
 pub const DEBIAN: &str = "appliance-vms/debian-minimal";
+/// The same with programs that check what they do to disks, processors and memory; for tests.
+pub const PROVING: &str = "tests/appliances/proving";
+/// A Debian that runs virtual machines by KVM; for tests.
+pub const KVM_HOST: &str = "tests/appliances/kvm-host";
 /// Changed whenever the same inputs give other bytes, so that nothing old is taken from the cache.
 const GENERATION: u32 = 1;
 
@@ -81,13 +85,14 @@ pub fn build(cache: &Path, recipe: &Recipe, rootfs: &Rootfs) -> Result<PathBuf> 
     Ok(plan.products)
 }
 
-/// The folder with the plain Debian of this checkout, built where it is not in the cache.
+/// The folder with what is built from a recipe of this checkout, such as [`DEBIAN`]; builds what is not
+/// in the cache.
 ///
 /// # Errors
 /// As [`build`].
-pub fn of_debian(workspace: &Workspace) -> Result<PathBuf> {
-    let recipe = Recipe::read(&workspace.root().join(DEBIAN))?;
-    let rootfs = recipe.rootfs.as_ref().with_context(|| format!("{DEBIAN} has no [rootfs]"))?;
+pub fn of_checkout(workspace: &Workspace, folder: &str) -> Result<PathBuf> {
+    let recipe = Recipe::read(&workspace.root().join(folder))?;
+    let rootfs = recipe.rootfs.as_ref().with_context(|| format!("{folder} has no [rootfs]"))?;
     build(&workspace.cache(), &recipe, rootfs)
 }
 

@@ -7,11 +7,48 @@ use image_builder::qemu::{Machine, PROGRAM};
 use image_builder::recipe::Product;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
+
+/// A disk of the PC.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    /// What is on it.
+    pub file: PathBuf,
+    /// Whether it may be written; what is written goes with QEMU, as on the boxes of other tests.
+    pub writable: bool,
+}
+
+impl Disk {
+    /// A disk to read.
+    pub(super) const fn of(file: PathBuf) -> Self {
+        Self { file, writable: false }
+    }
+
+    /// The disk with a guest's errand, as a file in a folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn errand(guest: &Guest, folder: &Path) -> Result<Self> {
+        let file = folder.join(format!("{}.errand", guest.name));
+        fs::write(&file, guest.errand_disk()?).with_context(|| format!("writing {}", file.display()))?;
+        Ok(Self::of(file))
+    }
+
+    /// A guest's volume, empty, as a file in a folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn volume(guest: &Guest, folder: &Path) -> Result<Self> {
+        let file = folder.join(format!("{}.volume", guest.name));
+        let made = File::create(&file).and_then(|volume| volume.set_len(guest.volume_mib << 20));
+        made.with_context(|| format!("making {}", file.display()))?;
+        Ok(Self { file, writable: true })
+    }
+}
 
 /// Runs a guest until it has said that it is ready, asked for a login, and reported `end`; answers all
 /// lines of its console.
@@ -20,10 +57,12 @@ use std::time::Instant;
 /// It does not come so far.
 pub fn run(guest: &Guest) -> Result<Vec<String>> {
     let folder = tempfile::tempdir().context("making a folder for QEMU")?;
-    let (errand, volume) = (folder.path().join("errand"), folder.path().join("volume"));
-    fs::write(&errand, guest.errand_disk()?)?;
-    File::create(&volume)?.set_len(guest.volume_mib << 20)?;
-    let mut command = process::leashed(&command_line(guest, &errand, &volume)?)?;
+    run_with(guest, &[Disk::errand(guest, folder.path())?, Disk::volume(guest, folder.path())?])
+}
+
+/// The same with these disks behind the root.
+pub(super) fn run_with(guest: &Guest, disks: &[Disk]) -> Result<Vec<String>> {
+    let mut command = process::leashed(&command_line(guest, disks)?)?;
     let mut qemu = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting QEMU")?;
     let console = qemu.stdout.take().context("no console")?;
     let (sender, lines) = channel();
@@ -37,8 +76,8 @@ pub fn run(guest: &Guest) -> Result<Vec<String>> {
     outcome
 }
 
-fn command_line(guest: &Guest, errand: &Path, volume: &Path) -> Result<Vec<String>> {
-    let products = products()?;
+fn command_line(guest: &Guest, disks: &[Disk]) -> Result<Vec<String>> {
+    let products = products(guest.folder)?;
     let file = |product: Product| products.join(product.name()).display().to_string();
     let (kernel, initrd, cmdline) = (file(Product::Kernel), file(Product::Initrd), guest.cmdline()?);
     let (memory, cpu) = (guest.memory_mib.to_string(), Machine::default().cpu);
@@ -61,16 +100,20 @@ fn command_line(guest: &Guest, errand: &Path, volume: &Path) -> Result<Vec<Strin
     ] {
         line.extend([option.to_owned(), value.to_owned()]);
     }
-    let root = file(Product::Root);
-    let disks = [(Path::new(&root), "on"), (errand, "on"), (volume, "off")];
-    for (number, (disk, read_only)) in disks.into_iter().enumerate() {
-        let file = disk.display().to_string().replace(',', ",,");
-        let drive = format!("if=none,id=disk{number},format=raw,readonly={read_only},file={file}");
-        let device = format!("virtio-blk-pci,drive=disk{number}");
-        line.extend(["-drive", &drive, "-device", &device].map(str::to_owned));
+    let root = Disk::of(products.join(Product::Root.name()));
+    for (number, disk) in [&root].into_iter().chain(disks).enumerate() {
+        line.extend(["-drive".to_owned(), drive(number, &disk.file, disk.writable)]);
+        line.extend(["-device".to_owned(), format!("virtio-blk-pci,drive=disk{number}")]);
     }
     line.extend(["-nodefaults", "-no-reboot"].map(str::to_owned));
     Ok(line)
+}
+
+/// The value of QEMU's `-drive`.
+fn drive(number: usize, file: &Path, writable: bool) -> String {
+    let file = file.display().to_string().replace(',', ",,");
+    let mode = if writable { "snapshot=on" } else { "readonly=on" };
+    format!("if=none,id=disk{number},format=raw,{mode},file={file}")
 }
 
 /// Waits until each of these was said, in any order; answers all lines.

@@ -1,10 +1,12 @@
-//! Debian guests that run an errand: this checkout's plain Debian, not a byte of it changed.
+//! Debian guests that run an errand: Debians that this checkout builds, not a byte of them changed.
 //!
 //! The errand is a shell script that lies bare on a second disk, and a unit that runs it comes by the
 //! kernel's command line (systemd.system-credentials(7), `systemd.extra-unit.`). What it finds out it
 //! says on the console, as lines `errand: WORD …`.
 
 pub mod bare;
+pub mod fio;
+pub mod nested;
 pub mod web;
 
 use crate::event::Event;
@@ -13,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use image_builder::image;
 use image_builder::qemu::Artifacts;
 use image_builder::recipe::{FILE, Product, Recipe};
-use image_builder::rootfs::{self, DEBIAN};
+use image_builder::rootfs;
 use image_builder::system::Ready;
 use image_builder::workspace::Workspace;
 use std::fs;
@@ -41,24 +43,25 @@ const UNIT: &str = "[Unit]\nAfter=multi-user.target hearth-ready.service\n[Servi
 const PRELUDE: &str = "exec >/dev/console 2>&1\ntell() { printf '\\nerrand: %s\\n' \"$*\"; }\n\
                        online() { until ip route | grep -q default; do sleep 1; done; }\n";
 
-/// The kernel's and initrd's and root's folder, if it is built.
+/// The folder with kernel, initrd and root of one of this checkout's recipes, such as
+/// [`DEBIAN`](rootfs::DEBIAN), if they are built.
 ///
 /// # Errors
-/// It is not; with what to do.
-pub fn products() -> Result<PathBuf> {
-    let (workspace, recipe) = recipe()?;
+/// They are not; with what to do.
+pub fn products(folder: &str) -> Result<PathBuf> {
+    let (workspace, recipe) = recipe(folder)?;
     let rootfs = recipe.rootfs.as_ref().context("it has no [rootfs]")?;
     let found = rootfs::cached(&workspace.cache(), &recipe, rootfs)?;
-    found.with_context(|| format!("not built here; next: cargo hearth image --with {DEBIAN}"))
+    found.with_context(|| format!("not built here; next: cargo hearth image --with {folder}"))
 }
 
-/// The checkout, and its Debian's recipe.
+/// The checkout, and the recipe in one of its folders.
 ///
 /// # Errors
 /// The recipe cannot be read.
-pub fn recipe() -> Result<(Workspace, Recipe)> {
+pub fn recipe(folder: &str) -> Result<(Workspace, Recipe)> {
     let workspace = Workspace::find()?;
-    let recipe = Recipe::read(&workspace.root().join(DEBIAN))?;
+    let recipe = Recipe::read(&workspace.root().join(folder))?;
     Ok((workspace, recipe))
 }
 
@@ -67,6 +70,8 @@ pub fn recipe() -> Result<(Workspace, Recipe)> {
 pub struct Guest {
     /// Its name.
     pub name: &'static str,
+    /// Folder of the recipe that it is built from.
+    pub folder: &'static str,
     /// MiB of its RAM.
     pub memory_mib: u64,
     /// MiB of its volume.
@@ -76,15 +81,17 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Its kernel's command line: Debian's own, the errand's unit, and more time for devices to appear
-    /// than systemd gives them, which a busy computer without virtualization may take.
+    /// Its kernel's command line: Debian's own, the errand's unit, and more time for devices to appear and for
+    /// services to start and answer than systemd gives them, which a busy computer without virtualization may
+    /// take (kernel-command-line(7)).
     ///
     /// # Errors
     /// The recipe cannot be read.
     pub fn cmdline(&self) -> Result<String> {
-        let (_, recipe) = recipe()?;
+        let (_, recipe) = recipe(self.folder)?;
         Ok(format!(
             "{} systemd.default_device_timeout_sec=900 \
+             systemd.default_timeout_start_sec=900 systemd.service_watchdogs=0 \
              systemd.set_credential_binary=systemd.extra-unit.errand.service:{} systemd.wants=errand.service",
             recipe.cmdline,
             base64(UNIT.as_bytes())
@@ -103,7 +110,8 @@ impl Guest {
     }
 
     /// An appliance of it, in a folder to be made.
-    fn appliance(&self, folder: &Path, products: &Path) -> Result<Ready> {
+    fn appliance(&self, folder: &Path) -> Result<Ready> {
+        let products = products(self.folder)?;
         fs::create_dir(folder)?;
         for product in Product::ALL {
             symlink(products.join(product.name()), folder.join(product.name()))?;
@@ -140,11 +148,11 @@ impl GuestBox {
     /// # Errors
     /// Debian is not built, or the disk cannot be written.
     pub fn of(guests: &[Guest]) -> Result<Self> {
-        let (products, built) = (products()?, crate::artifacts()?);
+        let built = crate::artifacts()?;
         let folder = tempfile::tempdir_in(&built.dir).context("making a folder for a box")?;
         let appliances: Vec<Ready> = guests
             .iter()
-            .map(|guest| guest.appliance(&folder.path().join(guest.name), &products))
+            .map(|guest| guest.appliance(&folder.path().join(guest.name)))
             .collect::<Result<_>>()?;
         let artifacts = image::with_appliances(&built, folder.path(), &appliances)?;
         Ok(Self { artifacts, _folder: folder })

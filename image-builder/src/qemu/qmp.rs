@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// How long QEMU may take to answer; it answers between two instructions of the box.
 const ANSWER: Duration = Duration::from_mins(1);
 
+/// Has QEMU speak QMP on its standard input, which is a socket: no name to agree on, no moment at which
+/// it is not there yet.
+pub const ON_STDIN: [&str; 4] = ["-chardev", "socket,id=qmp,fd=0", "-mon", "chardev=qmp,mode=control"];
+
 /// A connection to one QEMU.
 pub struct Qmp {
     stream: BufReader<UnixStream>,
@@ -129,6 +133,17 @@ impl Qmp {
     /// As [`Qmp::execute`].
     pub fn screendump(&mut self, file: &Path) -> Result<()> {
         self.execute("screendump", &json!({ "filename": file })).map(drop)
+    }
+
+    /// How many instructions the box's CPUs have executed since power-on, where QEMU counts them
+    /// (`-icount`). Unlike its clock this stands still while they sleep.
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub fn instructions(&mut self) -> Result<u64> {
+        // Of QEMU's record and replay; the count is there without either.
+        let replay = self.execute("query-replay", &json!({}))?;
+        replay["icount"].as_u64().with_context(|| format!("QEMU counts no instructions: {replay}"))
     }
 
     /// Ends QEMU.
