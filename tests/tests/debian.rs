@@ -72,7 +72,7 @@ fn whole_life(web: &Web) -> Guest {
          *)\ntell still $(read_back); systemctl poweroff;;\nesac",
         web.url()
     );
-    Guest { name: "debian", memory_mib: 512, volume_mib: 64, errand }
+    Guest { name: "debian", memory_mib: 512, volume_mib: 64, sound: false, errand }
 }
 
 /// A guest with two vCPUs comes up, has everything that it was promised, keeps what it has written
@@ -175,7 +175,7 @@ fn worker(name: &'static str, web: &Web) -> Guest {
         web.url(),
         web.digest()
     );
-    Guest { name, memory_mib: 384, volume_mib: 32, errand }
+    Guest { name, memory_mib: 384, volume_mib: 32, sound: false, errand }
 }
 
 fn machine(memory_mib: u64) -> Machine {
@@ -191,7 +191,13 @@ fn bare_complaints() -> Result<BTreeSet<String>> {
     let mut known = BARE.lock().unwrap_or_else(PoisonError::into_inner);
     let result = known.get_or_insert_with(|| {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let guest = Guest { name: "debian", memory_mib: 512, volume_mib: 64, errand: COMPLAIN.to_owned() };
+        let guest = Guest {
+            name: "debian",
+            memory_mib: 512,
+            volume_mib: 64,
+            sound: false,
+            errand: COMPLAIN.to_owned(),
+        };
         let lines = bare::run(&guest).map_err(|error: Error| format!("{error:#}"))?;
         Ok(lines.iter().filter_map(|line| line.strip_prefix("errand: dmesg ")).map(stable).collect())
     });

@@ -187,7 +187,8 @@ fn appliance() -> Result<()> {
 /// Debian's own driver has the screen: its console is on the television and in its tile, and hears digits; it
 /// can keep neither Home nor the picture.
 fn debian_guest() -> Result<()> {
-    let guest = Guest { name: "debian", memory_mib: 512, volume_mib: 32, errand: "tell up".to_owned() };
+    let guest =
+        Guest { name: "debian", memory_mib: 512, volume_mib: 32, sound: false, errand: "tell up".to_owned() };
     let guest_box = GuestBox::of(&[guest])?;
     let machine = Machine { memory_mib: 1024, ..base() };
     Qemu::start_with(&machine, &guest_box.artifacts)?.check(|qemu| {
