@@ -128,6 +128,9 @@ pub struct Machine {
     pub disk: DiskBus,
     /// Whether there is a virtio-net card, on a network of QEMU's own (`-netdev user`).
     pub network: bool,
+    /// Where the box's sound goes, as after `-audiodev`, if it has a sound card: Intel HDA with a plug for a line
+    /// out.
+    pub sound: Option<String>,
     /// Which OVMF, for the uefi door.
     pub ovmf: OvmfSize,
     /// Another OVMF than the one that is found by its size.
@@ -156,6 +159,7 @@ impl Default for Machine {
             accel: Accel::Auto,
             disk: DiskBus::VirtioBlk,
             network: true,
+            sound: None,
             ovmf: OvmfSize::FourMiB,
             firmware: None,
             options: String::new(),
@@ -201,6 +205,11 @@ impl Machine {
         if self.network {
             // Without its option ROM, so that no firmware tries to start from the network.
             line.add("-netdev", "user,id=net").add("-device", "virtio-net-pci,netdev=net,romfile=");
+        }
+        if let Some(sound) = &self.sound {
+            line.add("-audiodev", &format!("{sound},id=sound"))
+                .add("-device", "ich9-intel-hda")
+                .add("-device", "hda-output,audiodev=sound");
         }
         line.0.extend_from_slice(&self.extra);
         Ok(line.0)

@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `hearth run` is asked.
 #[derive(Args)]
@@ -71,6 +71,7 @@ impl Arguments {
             memory_mib: self.memory,
             accel: self.accel,
             network: true,
+            sound: Some(speaker(window).to_owned()),
             ovmf: sizes.first().copied().unwrap_or(OvmfSize::FourMiB),
             options: self.options.clone(),
             window,
@@ -121,6 +122,19 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
 /// Whether QEMU could open a window: macOS always has a screen, elsewhere a display server says so.
 fn screen_is_here() -> bool {
     cfg!(target_os = "macos") || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some())
+}
+
+/// Where the box's sound goes, as after `-audiodev`: with the window to this computer's loudspeaker, if there is a way
+/// that QEMU knows. A box without a window is not heard.
+fn speaker(window: bool) -> &'static str {
+    let folder = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let server = folder.is_some_and(|folder| folder.join("pulse/native").exists());
+    match window {
+        true if cfg!(target_os = "macos") => "coreaudio",
+        // PipeWire answers there as well.
+        true if server || env::var_os("PULSE_SERVER").is_some() => "pa",
+        _ => "none",
+    }
 }
 
 /// Mebibytes from `2G`, `512M` or a plain number of mebibytes.

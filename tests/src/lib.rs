@@ -19,6 +19,7 @@ pub mod runner;
 pub mod screen;
 pub mod signing;
 pub mod television;
+pub mod wav;
 
 use anyhow::{Result, ensure};
 use image_builder::qemu::Artifacts;

@@ -80,7 +80,7 @@ fn whole_life(web: &Web) -> Guest {
          *)\ntell still $(read_back); systemctl poweroff;;\nesac",
         web.url()
     );
-    Guest { name: "debian", folder: DEBIAN, memory_mib: 512, volume_mib: 64, errand }
+    Guest { name: "debian", folder: DEBIAN, memory_mib: 512, volume_mib: 64, sound: false, errand }
 }
 
 /// A guest with two vCPUs comes up, has everything that it was promised, keeps what it has written
@@ -136,7 +136,7 @@ fn fio() -> Result<()> {
     let proof = if env::var_os(WHOLE).is_some() { Proof::whole() } else { Proof::slice() };
     let vm = "debian";
     let errand = format!("{}{COMPLAIN}", proof.errand(VOLUME));
-    let guest = Guest { name: vm, folder: PROVING, memory_mib: 768, volume_mib: 128, errand };
+    let guest = Guest { name: vm, folder: PROVING, memory_mib: 768, volume_mib: 128, sound: false, errand };
     let guest_box = GuestBox::of(std::slice::from_ref(&guest))?;
     Qemu::start_with(&machine(2048), &guest_box.artifacts)?.check(|qemu| {
         let log = &mut qemu.log;
@@ -211,7 +211,7 @@ fn worker(name: &'static str, web: &Web) -> Guest {
         web.url(),
         web.digest()
     );
-    Guest { name, folder: DEBIAN, memory_mib: 384, volume_mib: 32, errand }
+    Guest { name, folder: DEBIAN, memory_mib: 384, volume_mib: 32, sound: false, errand }
 }
 
 fn machine(memory_mib: u64) -> Machine {
@@ -232,6 +232,7 @@ fn bare_complaints() -> Result<BTreeSet<String>> {
             folder: DEBIAN,
             memory_mib: 512,
             volume_mib: 64,
+            sound: false,
             errand: COMPLAIN.to_owned(),
         };
         let lines = bare::run(&guest).map_err(|error: Error| format!("{error:#}"))?;

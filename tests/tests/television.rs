@@ -189,8 +189,14 @@ fn appliance() -> Result<()> {
 /// can keep neither Home nor the picture.
 fn debian_guest() -> Result<()> {
     let (memory_mib, volume_mib) = (512, 32);
-    let guest =
-        Guest { name: "debian", folder: DEBIAN, memory_mib, volume_mib, errand: "tell up".to_owned() };
+    let guest = Guest {
+        name: "debian",
+        folder: DEBIAN,
+        memory_mib,
+        volume_mib,
+        sound: false,
+        errand: "tell up".to_owned(),
+    };
     let guest_box = GuestBox::of(&[guest])?;
     let machine = Machine { memory_mib: 1024, ..base() };
     Qemu::start_with(&machine, &guest_box.artifacts)?.check(|qemu| {

@@ -21,12 +21,14 @@ pub mod interrupts;
 pub mod loader;
 pub mod log;
 pub mod memory;
+pub mod mixer;
 pub mod models;
 pub mod net;
 pub mod nic;
 pub mod pci;
 pub mod platform;
 pub mod remote;
+pub mod speaker;
 pub mod storage;
 pub mod supervisor;
 #[cfg(test)]

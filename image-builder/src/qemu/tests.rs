@@ -47,6 +47,13 @@ fn a_network_card_does_not_start_the_box() {
 }
 
 #[test]
+fn a_sound_card_plays_where_it_is_told() {
+    let line = line(&Machine { sound: Some("wav,path=/s.wav".to_owned()), network: false, ..rom() });
+    let card = "-audiodev wav,path=/s.wav,id=sound -device ich9-intel-hda -device hda-output,audiodev=sound";
+    assert!(line.ends_with(card), "{line}");
+}
+
+#[test]
 fn counting_needs_one_cpu() {
     let counting = Machine { accel: Accel::Icount, ..rom() };
     assert!(counting.command_line(&artifacts()).is_err());

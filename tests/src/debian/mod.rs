@@ -76,6 +76,8 @@ pub struct Guest {
     pub memory_mib: u64,
     /// MiB of its volume.
     pub volume_mib: u64,
+    /// Whether it has a sound card.
+    pub sound: bool,
     /// What it is to do, in shell; `tell WORD …` reports.
     pub errand: String,
 }
@@ -120,13 +122,14 @@ impl Guest {
         let recipe = format!(
             "name = {:?}\ncpus = 2\nmemory = \"{}M\"\n\
              [kernel]\nformat = \"linux\"\nimage = \"{}\"\ninitrd = \"{}\"\ncmdline = \"{}\"\n\
-             [devices]\ndisplay = true\ninput = true\nnetwork = true\nlog-console = true\n\
+             [devices]\ndisplay = true\nsound = {}\ninput = true\nnetwork = true\nlog-console = true\n\
              [[disk]]\nimage = \"{}\"\n[[disk]]\nimage = \"errand\"\n[[disk]]\nsize = \"{}M\"\n",
             self.name,
             self.memory_mib,
             Product::Kernel.name(),
             Product::Initrd.name(),
             self.cmdline()?,
+            self.sound,
             Product::Root.name(),
             self.volume_mib
         );

@@ -45,6 +45,7 @@ pub fn run(guest: &Guest) -> Result<Vec<String>> {
         folder: KVM_HOST,
         memory_mib: HOST_MEMORY_MIB,
         volume_mib: 0,
+        sound: false,
         errand: script(guest, kernel_len, initrd_len)?,
     };
     let folder = folder.path();

@@ -64,6 +64,7 @@ async fn bring_up(handle: &Handle, handover: Handover) {
         nets = found.nics.len()
     );
     drill::run(&handover);
+    tv::listen(handle, found.speaker.take(), &desk);
     desk.add_keys(core::mem::take(&mut found.keys));
     appliances::begin(handle, found, handover.cpus, clock, desk).await;
     watch(handle).await;

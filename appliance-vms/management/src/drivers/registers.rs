@@ -13,3 +13,15 @@ pub trait DeviceRegisters {
     /// Writes 64 bits at once.
     fn write_wide(&self, offset: u64, value: u64);
 }
+
+/// A BAR whose registers are of 8, 16 and 32 bits, each to be accessed in its own size.
+pub trait PackedRegisters: DeviceRegisters {
+    /// Reads 8 bits.
+    fn read_byte(&self, offset: u64) -> u8;
+    /// Writes 8 bits.
+    fn write_byte(&self, offset: u64, value: u8);
+    /// Reads 16 bits.
+    fn read_half(&self, offset: u64) -> u16;
+    /// Writes 16 bits.
+    fn write_half(&self, offset: u64, value: u16);
+}

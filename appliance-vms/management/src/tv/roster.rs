@@ -63,6 +63,11 @@ impl Roster {
         }
     }
 
+    /// Its volume in percent.
+    pub fn volume(&self, id: VmId) -> u8 {
+        self.0.get(usize::from(id.0)).map_or(VOLUME, |row| row.shown.volume)
+    }
+
     /// Whether it starts with the box.
     pub fn set_autostart(&mut self, id: VmId, autostart: bool) {
         if let Some(row) = self.get(id) {
@@ -159,6 +164,7 @@ mod tests {
         assert!(roster.is_quiet());
         assert_eq!(roster.is_now(television, State::Running), None);
         roster.set_volume(games, 40);
+        assert_eq!([television, games, VmId(9)].map(|id| roster.volume(id)), [100, 40, 100]);
         let shown = roster.all();
         let rows: Vec<_> =
             shown.iter().map(|one| (one.name.as_str(), one.running, one.volume, one.autostart)).collect();

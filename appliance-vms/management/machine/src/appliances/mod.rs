@@ -11,7 +11,7 @@ mod vm;
 pub use clock::Clock;
 pub use lifecycle::Mail;
 pub use network::Network;
-pub use pc::{Remote, Screen};
+pub use pc::{Remote, Screen, SoundCard};
 
 use crate::drivers::Found;
 use crate::heap;

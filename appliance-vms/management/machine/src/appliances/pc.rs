@@ -31,6 +31,7 @@ use management::virtio::gpu::{Gpu, Mode};
 use management::virtio::input::{Description, Input};
 use management::virtio::net::Net;
 use management::virtio::rng::Rng;
+use management::virtio::sound::Sound;
 use management::virtio::{Device, Guest, VirtioFunction};
 
 /// Most bytes of a guest's line in the box log.
@@ -42,6 +43,8 @@ pub const AGENT: &str = "org.hearth.agent";
 pub type Screen = Shared<VirtioFunction<Gpu>>;
 /// See [`Screen`].
 pub type Remote = Shared<VirtioFunction<Input>>;
+/// A guest's sound card.
+pub type SoundCard = Shared<VirtioFunction<Sound>>;
 
 /// A function on the bus, as its doorbells see it.
 struct Plugged {
@@ -52,7 +55,8 @@ struct Plugged {
 /// A guest's PC.
 pub struct Pc {
     vm: u64,
-    name: String,
+    /// Its appliance's.
+    pub name: String,
     handle: Handle,
     board: Board,
     bus: Bridge,
@@ -67,6 +71,8 @@ pub struct Pc {
     pub screen: Option<Screen>,
     /// Its remote control, if it has one.
     pub remote: Option<Remote>,
+    /// Its sound card, if it has one.
+    pub sound: Option<SoundCard>,
 }
 
 /// An access of a guest.
@@ -109,6 +115,7 @@ impl Pc {
             console: devices.log_console.then(|| Lines::new(LINE)),
             screen: None,
             remote: None,
+            sound: None,
         };
         (pc, Guest { memory: Rc::new(ram), interrupts: wires })
     }
@@ -146,6 +153,9 @@ impl Pc {
         }
         if devices.input {
             self.remote = Some(self.plug(Input::new(Description::remote(&self.name)), guest)?);
+        }
+        if devices.sound {
+            self.sound = Some(self.plug(Sound::new(), guest)?);
         }
         self.bind_doorbells();
         Ok(())

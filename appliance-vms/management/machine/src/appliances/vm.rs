@@ -107,7 +107,13 @@ impl Vm {
     /// What the television needs of it.
     pub fn faces(&self) -> Faces {
         let pc = self.pc.borrow();
-        Faces { number: self.number, screen: pc.screen.clone(), remote: pc.remote.clone() }
+        Faces {
+            number: self.number,
+            name: pc.name.clone(),
+            screen: pc.screen.clone(),
+            remote: pc.remote.clone(),
+            sound: pc.sound.clone(),
+        }
     }
 
     /// Lets it run.

@@ -4,7 +4,7 @@ use crate::devices::Registers;
 use crate::dma::{self, copy};
 use alloc::boxed::Box;
 use management::drivers::dma::{Dma, DmaMemory};
-use management::drivers::registers::DeviceRegisters;
+use management::drivers::registers::{DeviceRegisters, PackedRegisters};
 use management::memory::HostRange;
 
 /// Memory that devices reach, from the heap.
@@ -99,6 +99,26 @@ impl DeviceRegisters for Registers {
     }
 
     fn write_wide(&self, offset: u64, value: u64) {
+        dma::barrier();
+        Self::write(self, offset, value);
+    }
+}
+
+impl PackedRegisters for Registers {
+    fn read_byte(&self, offset: u64) -> u8 {
+        Self::read(self, offset)
+    }
+
+    fn write_byte(&self, offset: u64, value: u8) {
+        dma::barrier();
+        Self::write(self, offset, value);
+    }
+
+    fn read_half(&self, offset: u64) -> u16 {
+        Self::read(self, offset)
+    }
+
+    fn write_half(&self, offset: u64, value: u16) {
         dma::barrier();
         Self::write(self, offset, value);
     }

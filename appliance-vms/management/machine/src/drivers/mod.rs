@@ -3,6 +3,7 @@
 mod blk;
 mod e1000;
 pub mod framebuffer;
+mod hda;
 mod input;
 pub mod memory;
 mod net;
@@ -26,9 +27,11 @@ use core::task::Poll;
 use core::time::Duration;
 use management::block::{BlockDevice, Operation};
 use management::drivers::e1000::Model;
-use management::executor::{Handle, Signal};
+use management::drivers::hda as card;
+use management::executor::{Event, Handle, Signal};
 use management::nic::Nic;
 use management::remote::Keys;
+use management::speaker::Speaker;
 use management::storage::bounce::AnyMemory;
 use memory::Heap;
 use transport::Pci;
@@ -44,6 +47,8 @@ pub struct Found {
     pub nics: Vec<Box<dyn Nic>>,
     /// Keyboards and remote controls.
     pub keys: Vec<Box<dyn Keys>>,
+    /// The first sound card with a plug for loudspeakers, and its interrupt.
+    pub speaker: Option<(Box<dyn Speaker>, Event)>,
 }
 
 /// Finds the driver for a device, if there is one, and has it begin. The log says what came of it.
@@ -59,6 +64,8 @@ pub async fn take(handle: &Handle, device: &Device, found: &mut Found) {
         nvme_disk(handle, device, found).await
     } else if let Some(model) = e1000::model(device) {
         e1000_port(handle, device, model, found).await
+    } else if card::is_one(device.info.class) && found.speaker.is_none() {
+        hda_card(handle, device, found).await
     } else {
         Ok(())
     };
@@ -109,6 +116,12 @@ async fn e1000_port(
         Model::I82574l => "e1000e",
     };
     found.add_port(driver, device, Box::new(port));
+    Ok(())
+}
+
+async fn hda_card(handle: &Handle, device: &Device, found: &mut Found) -> Result<(), Unusable> {
+    found.speaker = Some(hda::begin(handle, device).await?);
+    event!(Info, "sound.found", driver = "hda", address = device);
     Ok(())
 }
 
@@ -164,7 +177,7 @@ impl Found {
 }
 
 /// Waits for any of these, but no longer than until `deadline`.
-async fn woken(handle: &Handle, signals: &[&Signal], deadline: Option<Duration>) {
+pub async fn woken(handle: &Handle, signals: &[&Signal], deadline: Option<Duration>) {
     let nanos = |deadline: Duration| u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut alarm = deadline.map(|deadline| handle.sleep_until(nanos(deadline)));
     poll_fn(|context| {

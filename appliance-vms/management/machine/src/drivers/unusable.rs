@@ -3,7 +3,7 @@
 use crate::hypercall::Refused;
 use core::fmt;
 use management::block::BlockError;
-use management::drivers::{e1000, nvme};
+use management::drivers::{e1000, hda, nvme};
 
 /// Why a device can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Unusable {
     Nvme(nvme::Death),
     /// A network card of Intel's did.
     E1000(e1000::Death),
+    /// A sound card did.
+    Hda(hda::Death),
 }
 
 impl fmt::Display for Unusable {
@@ -28,6 +30,7 @@ impl fmt::Display for Unusable {
             Self::Unreadable(error) => write!(f, "its first block can't be read: {error}"),
             Self::Nvme(death) => death.fmt(f),
             Self::E1000(death) => death.fmt(f),
+            Self::Hda(death) => death.fmt(f),
         }
     }
 }
@@ -47,5 +50,11 @@ impl From<nvme::Death> for Unusable {
 impl From<e1000::Death> for Unusable {
     fn from(death: e1000::Death) -> Self {
         Self::E1000(death)
+    }
+}
+
+impl From<hda::Death> for Unusable {
+    fn from(death: hda::Death) -> Self {
+        Self::Hda(death)
     }
 }

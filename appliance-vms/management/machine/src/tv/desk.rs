@@ -1,11 +1,13 @@
 //! What the television and the rest of the house tell each other.
 
-use crate::appliances::{Mail, Network, Remote, Screen};
+use super::sound::Levels;
+use crate::appliances::{Mail, Network, Remote, Screen, SoundCard};
 use crate::hypercall;
 use crate::log::event;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use hv_abi::appliance::Appliance;
@@ -26,10 +28,24 @@ const BACK: u64 = 2;
 pub struct Faces {
     /// hv's number for it.
     pub number: u64,
+    /// Its appliance's name.
+    pub name: String,
     /// Its screen.
     pub screen: Option<Screen>,
     /// Its remote control.
     pub remote: Option<Remote>,
+    /// Its sound card.
+    pub sound: Option<SoundCard>,
+}
+
+/// A guest's sound card.
+pub struct Player {
+    /// Whose it is.
+    pub vm: VmId,
+    /// Its appliance's name.
+    pub name: String,
+    /// The card.
+    pub card: SoundCard,
 }
 
 /// Lies between the television and the house.
@@ -50,11 +66,17 @@ pub struct Desk {
     mode: Cell<Option<Mode>>,
     /// Who is looked at.
     front: Cell<Option<VmId>>,
+    /// Who is to be heard.
+    playing: RefCell<BTreeSet<u16>>,
+    /// There are other sound cards than before.
+    pub recabled: Signal,
     network: RefCell<Option<Rc<Network>>>,
     /// An appliance does something else than before.
     moved: Signal,
     /// What is set, if it changed since it was last kept, and that it did.
     set: Cell<Option<Settings>>,
+    /// What is set.
+    settings: Cell<Settings>,
     changed: Signal,
 }
 
@@ -115,12 +137,14 @@ impl Desk {
         if self.front.get() == Some(vm) {
             self.set_class(vm, FRONT);
         }
+        self.recabled.raise();
         self.came.raise();
     }
 
     /// It has none any more.
     pub fn is_gone(&self, vm: VmId) {
         self.running.borrow_mut().remove(&vm.0);
+        self.recabled.raise();
         self.roster.borrow_mut().shows(vm, false);
         self.tell_appliances();
     }
@@ -130,6 +154,42 @@ impl Desk {
         let running = self.running.borrow();
         let screens = running.iter().map(|(&id, faces)| (VmId(id), faces.screen.clone()));
         screens.filter_map(|(id, screen)| Some((id, screen?))).collect()
+    }
+
+    /// The sound cards of all guests that have one.
+    pub fn players(&self) -> Vec<Player> {
+        let running = self.running.borrow();
+        let players = running.iter().map(|(&id, faces)| {
+            let card = faces.sound.clone()?;
+            Some(Player { vm: VmId(id), name: faces.name.clone(), card })
+        });
+        players.flatten().collect()
+    }
+
+    /// How loud everything is.
+    pub fn levels(&self) -> Levels {
+        let Settings { volume, muted, night_sound, .. } = self.settings.get();
+        Levels { volume, muted, night_sound }
+    }
+
+    /// How loud an appliance is, in percent.
+    pub fn volume(&self, vm: VmId) -> u8 {
+        self.roster.borrow().volume(vm)
+    }
+
+    /// A guest is to be heard, or no longer. One that is gets the CPUs as one that is looked at.
+    pub fn plays(&self, vm: VmId, plays: bool) {
+        let mut playing = self.playing.borrow_mut();
+        let changes = if plays { playing.insert(vm.0) } else { playing.remove(&vm.0) };
+        drop(playing);
+        if changes {
+            self.set_class(vm, self.class(vm));
+        }
+    }
+
+    fn class(&self, vm: VmId) -> u64 {
+        let urgent = self.front.get() == Some(vm) || self.playing.borrow().contains(&vm.0);
+        if urgent { FRONT } else { BACK }
     }
 
     /// A key of the remote control is down or up, for a guest.
@@ -159,10 +219,8 @@ impl Desk {
     pub fn set_front(&self, vm: Option<VmId>) {
         let before = self.front.replace(vm);
         if before != vm {
-            for (vm, class) in [(before, BACK), (vm, FRONT)] {
-                if let Some(vm) = vm {
-                    self.set_class(vm, class);
-                }
+            for vm in [before, vm].into_iter().flatten() {
+                self.set_class(vm, self.class(vm));
             }
         }
     }
@@ -199,6 +257,7 @@ impl Desk {
 
     /// This is set now, and is to be kept.
     pub fn set(&self, settings: Settings) {
+        self.settings.set(settings);
         self.set.set(Some(settings));
         self.changed.raise();
     }
@@ -206,6 +265,7 @@ impl Desk {
     /// What was kept counts again.
     pub fn recall(&self, kept: &Kept) {
         self.roster.borrow_mut().recall(&kept.appliances);
+        self.settings.set(kept.settings());
         self.tell(Event::Settings(kept.settings()));
     }
 

@@ -7,8 +7,10 @@
 mod desk;
 mod facts;
 mod gallery;
+mod sound;
 
 pub use desk::{Desk, Faces};
+pub use sound::listen;
 
 use crate::appliances::{Clock, Screen};
 use crate::drivers::framebuffer::Framebuffer;
