@@ -18,9 +18,6 @@ const QUEUE: u16 = 256;
 const SEGMENTS: u32 = QUEUE as u32 - 2;
 /// Most requests on their way to the disk, of all queues.
 const MAX_ON_THEIR_WAY: usize = 128;
-/// So many on their way, and a driver need not notify: when the next of them is done, the queues are looked at
-/// anyway, and until then the disk has enough to do.
-const ENOUGH: usize = 8;
 /// Most bytes of a request's data.
 const MAX_DATA: u64 = 64 << 20;
 /// Most sectors that one request discards, and writes zeroes to: a disk may have to write those.
@@ -155,10 +152,6 @@ impl Blk {
         while queues.may_begin(queue) {
             // With the disk full, the next request that is done makes room, and no driver need notify.
             if self.on_their_way.len() >= MAX_ON_THEIR_WAY {
-                return Ok(());
-            }
-            let enough = self.on_their_way.len() >= ENOUGH;
-            if enough && !queues.has_waiting(queue)? {
                 return Ok(());
             }
             let Some(chain) = queues.pop(queue)? else { return Ok(()) };

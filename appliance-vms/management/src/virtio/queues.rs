@@ -44,16 +44,6 @@ impl Queues<'_> {
         may
     }
 
-    /// Whether a request waits in a queue. Unlike [`Queues::pop`] this does not have the driver notify of the
-    /// next one.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn has_waiting(&mut self, queue: u16) -> Result<bool, Fault> {
-        let ring = self.transport.ring(queue, self.memory).filter(|_| self.live);
-        ring.map_or(Ok(false), |ring| Ok(ring.waiting()? > 0))
-    }
-
     /// Takes the next request from a queue; none from one that is not enabled.
     ///
     /// # Errors

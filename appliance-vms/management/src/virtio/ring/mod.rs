@@ -200,10 +200,7 @@ impl Ring<'_> {
 
     /// How many requests wait. Those and the ones not yet answered fit the queue, whatever the driver's
     /// index says.
-    ///
-    /// # Errors
-    /// [`Fault`].
-    pub fn waiting(&self) -> Result<u16, Fault> {
+    fn waiting(&self) -> Result<u16, Fault> {
         let index = self.memory.load_u16(self.queue.available + INDEX)?;
         if index.wrapping_sub(self.queue.next_used) > self.queue.size {
             return Err(Fault::Index);

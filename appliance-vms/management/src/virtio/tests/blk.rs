@@ -293,27 +293,3 @@ fn the_disk_has_only_so_much_to_do() {
     assert_eq!([driver.queues[0].answers().len(), driver.queues[1].answers().len()], [85, 85]);
     assert_eq!(driver.function.borrow().device().on_their_way(), 0);
 }
-
-#[test]
-fn a_busy_disk_needs_no_notification() {
-    let (disk, mut driver) = disk();
-    disk.waits.borrow_mut().extend(0..9);
-    for sector in 0..7 {
-        offer(&mut driver, sector);
-    }
-    driver.ring(0);
-    assert_eq!(driver.queues[0].available_event(), 7, "of the eighth it wants to hear");
-    offer(&mut driver, 7);
-    driver.ring(0);
-    assert_eq!(driver.queues[0].available_event(), 7, "of the ninth it does not");
-    offer(&mut driver, 8);
-    disk.waits.borrow_mut().retain(|&sector| sector > 0);
-    disk.wakers.take().into_iter().for_each(Waker::wake);
-    driver.poll();
-    assert_eq!(driver.function.borrow().device().on_their_way(), 8, "it looks when the first is done");
-    assert_eq!(driver.queues[0].available_event(), 7);
-    disk.go_on();
-    driver.poll();
-    assert_eq!(driver.queues[0].available_event(), 9, "when all are done it wants to hear of the next");
-    assert_eq!(driver.queues[0].answers().len(), 9);
-}
