@@ -52,6 +52,15 @@ pub enum DiskBus {
     Usb,
 }
 
+/// What shows the box's picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Screen {
+    /// QEMU's VGA, which has the Bochs VBE interface.
+    Vga,
+    /// virtio-gpu without VGA.
+    VirtioGpu,
+}
+
 /// Which build of OVMF; boxes with either exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OvmfSize {
@@ -125,6 +134,8 @@ pub struct Machine {
     pub accel: Accel,
     /// What the disk hangs on.
     pub disk: DiskBus,
+    /// What shows its picture.
+    pub screen: Screen,
     /// Whether there is a virtio-net card, on a network of QEMU's own (`-netdev user`).
     pub network: bool,
     /// Which OVMF, for the uefi door.
@@ -154,6 +165,7 @@ impl Default for Machine {
             cpu: "EPYC,+svm,+npt".to_owned(),
             accel: Accel::Auto,
             disk: DiskBus::VirtioBlk,
+            screen: Screen::Vga,
             network: true,
             ovmf: OvmfSize::FourMiB,
             firmware: None,
@@ -182,7 +194,10 @@ impl Machine {
         line.add("-machine", &self.board);
         self.add_processors(&mut line)?;
         line.add("-m", &format!("{}M", self.memory_mib));
-        line.add("-vga", "std");
+        match self.screen {
+            Screen::Vga => line.add("-vga", "std"),
+            Screen::VirtioGpu => line.add("-device", "virtio-gpu-pci"),
+        };
         if !self.window {
             line.add("-display", "none");
         }
