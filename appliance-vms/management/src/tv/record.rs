@@ -47,26 +47,24 @@ impl Record {
         self.asked.get_or_insert(now);
     }
 
-    /// A picture of the interface is on the screen. If it was the last one of a movement, how that went.
-    pub fn drawn(&mut self, now: u64, moves_on: bool) -> Option<Motion> {
+    /// A picture of the interface is on the screen, another one than before.
+    pub fn drawn(&mut self, now: u64) {
         let answer = self.asked.take().map(|asked| now.saturating_sub(asked));
-        let motion = match self.motion.take() {
-            Some((motion, last)) => {
-                let since = now.saturating_sub(last);
-                Motion {
-                    frames: motion.frames + 1,
-                    span: motion.span + since,
-                    longest: motion.longest.max(since),
-                    answer: motion.answer.max(answer.unwrap_or_default()),
-                }
-            }
-            None => Motion { frames: 1, span: 0, longest: 0, answer: answer? },
-        };
-        if moves_on {
-            self.motion = Some((motion, now));
-            return None;
+        if let Some((motion, last)) = &mut self.motion {
+            let since = now.saturating_sub(*last);
+            motion.frames += 1;
+            motion.span += since;
+            motion.longest = motion.longest.max(since);
+            motion.answer = motion.answer.max(answer.unwrap_or_default());
+            *last = now;
+        } else if let Some(answer) = answer {
+            self.motion = Some((Motion { frames: 1, span: 0, longest: 0, answer }, now));
         }
-        Some(motion)
+    }
+
+    /// Nothing moves by itself any more: how it went, if a key has set it off.
+    pub fn still(&mut self) -> Option<Motion> {
+        self.motion.take().map(|(motion, _)| motion)
     }
 
     /// A guest's picture is on the screen, or (`None`) none is. What is to be told of a guest now.
@@ -96,15 +94,19 @@ mod tests {
     #[test]
     fn a_movement_is_told_when_it_ends() {
         let mut record = Record::default();
-        assert_eq!(record.drawn(5, false), None, "no key has set that off");
+        record.drawn(5);
+        assert_eq!(record.still(), None, "no key has set that off");
         record.key(100);
         record.key(108);
-        assert_eq!(record.drawn(110, true), None);
-        assert_eq!(record.drawn(130, true), None);
+        record.drawn(110);
+        record.drawn(130);
         record.key(131);
-        assert_eq!(record.drawn(145, false), Some(Motion { frames: 3, span: 35, longest: 20, answer: 14 }));
+        record.drawn(145);
+        assert_eq!(record.still(), Some(Motion { frames: 3, span: 35, longest: 20, answer: 14 }));
         record.key(200);
-        assert_eq!(record.drawn(203, false), Some(Motion { frames: 1, span: 0, longest: 0, answer: 3 }));
+        record.drawn(203);
+        assert_eq!(record.still(), Some(Motion { frames: 1, span: 0, longest: 0, answer: 3 }));
+        assert_eq!(record.still(), None);
     }
 
     #[test]

@@ -70,7 +70,13 @@ impl Television {
             event!(Info, "ui.frame", screen = name);
         }
         let end = self.handle.now();
-        if interface && let Some(motion) = self.record.drawn(end, self.painter.in_motion(now)) {
+        if interface {
+            self.record.drawn(end);
+        }
+        // The last picture of a movement may be the one before: its end is not always another one.
+        if !self.painter.in_motion(now)
+            && let Some(motion) = self.record.still()
+        {
             event!(
                 Debug,
                 "ui.motion",
