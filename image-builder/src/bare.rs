@@ -76,11 +76,12 @@ pub const MICRO_GUEST: Program =
     Program { package: "micro-guest", name: "micro-guest", target: Target::None };
 
 /// The test kernels, which the tests run as appliances: one in 32 bits, and the rest.
-pub const KERNELS: [Program; 4] = [
+pub const KERNELS: [Program; 5] = [
     Program { package: "test-kernels", name: "flat", target: Target::Flat },
     Program { package: "test-kernels", name: "long", target: Target::None },
     Program { package: "test-kernels", name: "hostile", target: Target::None },
     Program { package: "test-kernels", name: "neighbour", target: Target::None },
+    Program { package: "test-kernels", name: "flood", target: Target::None },
 ];
 
 /// Builds for bare metal.

@@ -13,6 +13,7 @@ mod io;
 mod long;
 mod picture;
 mod robust;
+mod television;
 
 use crate::appliances;
 use crate::image::{self, Built, HV_MEMORY_MAX};
@@ -50,6 +51,8 @@ enum What {
     Boot,
     /// What it costs a guest to be interrupted by hv, beside KVM and Xen.
     Exits,
+    /// How the television keeps up with keys, and with a guest that wants all of it.
+    Tv,
     /// That guests which do anything at all break nothing.
     Robust,
     /// How many lines of hv/core its tests reach.
@@ -93,7 +96,10 @@ pub fn command(arguments: &Arguments, yes: bool) -> Result<()> {
     if wanted(What::Coverage) {
         coverage::measure(&workspace, arguments.what.is_some())?;
     }
-    if matches!(arguments.what, Some(What::Robust | What::Coverage)) {
+    if wanted(What::Tv) {
+        television::measure(&workspace, yes)?;
+    }
+    if matches!(arguments.what, Some(What::Robust | What::Coverage | What::Tv)) {
         return Ok(());
     }
     let toolbox = setup::ensure(&Need::FOR_RUN, yes)?;

@@ -53,6 +53,15 @@ pub enum DiskBus {
     Usb,
 }
 
+/// What shows the box's picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Screen {
+    /// QEMU's VGA, which has the Bochs VBE interface.
+    Vga,
+    /// virtio-gpu without VGA.
+    VirtioGpu,
+}
+
 /// Which build of OVMF; boxes with either exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum OvmfSize {
@@ -126,6 +135,8 @@ pub struct Machine {
     pub accel: Accel,
     /// What the disk hangs on.
     pub disk: DiskBus,
+    /// What shows its picture.
+    pub screen: Screen,
     /// Whether there is a virtio-net card, on a network of QEMU's own (`-netdev user`).
     pub network: bool,
     /// Where the box's sound goes, as after `-audiodev`, if it has a sound card: Intel HDA with a plug for a line
@@ -158,6 +169,7 @@ impl Default for Machine {
             cpu: "EPYC,+svm,+npt".to_owned(),
             accel: Accel::Auto,
             disk: DiskBus::VirtioBlk,
+            screen: Screen::Vga,
             network: true,
             sound: None,
             ovmf: OvmfSize::FourMiB,
@@ -187,7 +199,10 @@ impl Machine {
         line.add("-machine", &self.board);
         self.add_processors(&mut line)?;
         line.add("-m", &format!("{}M", self.memory_mib));
-        line.add("-vga", "std");
+        match self.screen {
+            Screen::Vga => line.add("-vga", "std"),
+            Screen::VirtioGpu => line.add("-device", "virtio-gpu-pci"),
+        };
         if !self.window {
             line.add("-display", "none");
         }

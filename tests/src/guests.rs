@@ -38,6 +38,8 @@ pub struct Guest<'a> {
     pub module: Option<&'static str>,
     /// Whether it has a network card.
     pub network: bool,
+    /// What it has besides: lines of `[devices]`.
+    pub devices: &'static str,
     /// Sizes of its volumes.
     pub volumes: &'static [&'static str],
 }
@@ -52,6 +54,7 @@ pub const NEIGHBOUR: Guest<'_> = Guest {
     cmdline: "",
     module: None,
     network: true,
+    devices: "",
     volumes: &["2M"],
 };
 impl Default for Guest<'_> {
@@ -65,6 +68,7 @@ impl Default for Guest<'_> {
             cmdline: "",
             module: None,
             network: false,
+            devices: "",
             volumes: &[],
         }
     }
@@ -81,7 +85,7 @@ impl Guest<'_> {
             Err(bytes) => bytes.to_vec(),
         };
         fs::write(folder.join("kernel.elf"), bytes)?;
-        let Self { name, format, cpus, memory, cmdline, network, .. } = self;
+        let Self { name, format, cpus, memory, cmdline, network, devices, .. } = self;
         let mut recipe = format!(
             "name = \"{name}\"\ncpus = {cpus}\nmemory = \"{memory}\"\n[kernel]\nformat = \"{format}\"\n\
              image = \"kernel.elf\"\ncmdline = \"{cmdline}\"\n"
@@ -90,7 +94,7 @@ impl Guest<'_> {
             fs::write(folder.join("settings"), module)?;
             recipe += "initrd = \"settings\"\n";
         }
-        write!(recipe, "[devices]\ndebug-exit = true\nlog-console = true\nnetwork = {network}\n")?;
+        write!(recipe, "[devices]\ndebug-exit = true\nlog-console = true\nnetwork = {network}\n{devices}")?;
         for (number, size) in self.volumes.iter().enumerate() {
             write!(recipe, "[[disk]]\nsize = \"{size}\"\nname = \"volume{number}\"\n")?;
         }

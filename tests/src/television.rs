@@ -83,6 +83,41 @@ impl Qemu {
     }
 }
 
+/// How the interface followed keys: its `ui.motion` events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// Pictures after the first one of each movement, and the microseconds they took.
+    pictures: u64,
+    micros: u64,
+    /// Most microseconds from a key to the next picture.
+    pub answer_micros: u64,
+    /// Most microseconds between two pictures.
+    pub longest_micros: u64,
+}
+
+impl Pace {
+    /// Presses a key and waits until all stands still again; the picture must have changed.
+    ///
+    /// # Errors
+    /// Nothing moves.
+    pub fn follow(&mut self, qemu: &mut Qemu, key: &str) -> Result<()> {
+        let before = qemu.screen()?;
+        qemu.qmp.press(&[key])?;
+        let motion = qemu.log.wait_for("ui.motion", PATIENCE).with_context(|| format!("pressing {key}"))?;
+        ensure!(qemu.screen()? != before, "the log says {motion}, and the picture is the same");
+        self.pictures += motion.number("frames")? - 1;
+        self.micros += motion.number("micros")?;
+        self.answer_micros = self.answer_micros.max(motion.number("answer_micros")?);
+        self.longest_micros = self.longest_micros.max(motion.number("longest_micros")?);
+        Ok(())
+    }
+
+    /// Pictures a second, in motion.
+    pub fn rate(&self) -> u64 {
+        (self.pictures * 1_000_000).checked_div(self.micros).unwrap_or_default()
+    }
+}
+
 /// The text in a picture of the screen, in one line.
 ///
 /// # Errors

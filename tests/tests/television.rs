@@ -3,14 +3,24 @@
 
 use anyhow::{Result, ensure};
 use hearth_tests::PATIENCE;
-use hearth_tests::debian::{self, Guest, GuestBox};
-use hearth_tests::guests::{self, NEIGHBOUR, is_of};
+use hearth_tests::debian::{self, GuestBox};
+use hearth_tests::event::Event;
+use hearth_tests::guests::{self, Guest, NEIGHBOUR, is_of};
 use hearth_tests::qemu::Qemu;
 use hearth_tests::runner::Tests;
+use hearth_tests::television::Pace;
 use hearth_tests::television::key::{BACK, DOWN, HOME, LEFT, OK, RIGHT, UP, VOLUME_DOWN};
-use image_builder::qemu::{Accel, Door, Machine};
+use image_builder::qemu::{Accel, Door, Machine, Screen};
 use image_builder::rootfs::DEBIAN;
 use std::process::ExitCode;
+
+/// Sizes of pictures.
+const HD: (usize, usize) = (1280, 720);
+const FULL_HD: (usize, usize) = (1920, 1080);
+/// Microseconds that two pictures take at sixty a second.
+const TWO_PICTURES: u64 = 33_333;
+/// Microseconds that the launcher may take beside a guest that floods it: slower than it should, but it follows.
+const BESIDE_A_FLOOD: u64 = 250_000;
 
 fn main() -> ExitCode {
     let mut tests = Tests::default();
@@ -20,6 +30,14 @@ fn main() -> ExitCode {
     for door in [Door::Rom, Door::Pvh] {
         tests.add(format!("tv/{}/full-hd", door.name()), move || full_hd(door));
     }
+    for door in Door::ALL {
+        tests.add(format!("tv/virtio-gpu/{}", door.name()), move || virtio_gpu(door, HD));
+    }
+    tests.add("tv/virtio-gpu/full-hd", || virtio_gpu(Door::Rom, FULL_HD));
+    for (name, size) in [("hd", HD), ("full-hd", FULL_HD)] {
+        tests.add(format!("tv/pace/{name}"), move || pace(name, size));
+    }
+    tests.add("tv/flood", flood);
     tests.add("tv/virtio-keyboard", virtio_keyboard);
     tests.add("tv/first-run", first_run);
     tests.add("tv/settings", settings);
@@ -61,6 +79,87 @@ fn full_hd(door: Door) -> Result<()> {
         )?;
         qemu.goes(&[RIGHT, OK], "settings")
     })
+}
+
+/// A box whose only screen is on virtio-gpu, which has no pixels of its own that a door could find.
+fn virtio_gpu(door: Door, (width, height): (usize, usize)) -> Result<()> {
+    let size = format!("virtio-gpu-device.xres={width}");
+    let lines = format!("virtio-gpu-device.yres={height}");
+    let extra = ["-global", &size, "-global", &lines].map(str::to_owned).to_vec();
+    Qemu::start(&Machine { door, extra, screen: Screen::VirtioGpu, ..base() })?.check(|qemu| {
+        let found = qemu.log.wait_for("display.found", PATIENCE)?;
+        ensure!(found.field("driver")? == "virtio-gpu", "{found}");
+        qemu.comes_to("launcher")?;
+        let screen = qemu.screen()?;
+        ensure!((screen.width, screen.height) == (width, height), "{}×{}", screen.width, screen.height);
+        let name = format!("tv-virtio-gpu-{}-{height}", door.name());
+        qemu.says(&name, &["Hearth", "Online", "Nothing is installed yet.", "Power"])?;
+        qemu.goes(&[RIGHT, OK], "settings")?;
+        qemu.says(&name, &["Settings", "Picture", "Storage"])?;
+        qemu.goes(&[BACK], "launcher")
+    })
+}
+
+/// A box whose clock counts its instructions, eight nanoseconds each: 125 million a second, about what QEMU's
+/// translator executes. How busy this computer is makes no difference.
+fn counted(extra: &[&str], machine: Machine) -> Machine {
+    let extra = ["-icount", "shift=3,sleep=off"].iter().chain(extra).map(|&word| word.to_owned()).collect();
+    Machine { cpus: 1, accel: Accel::Icount, extra, ..machine }
+}
+
+/// The launcher follows keys within two pictures of sixty a second, and moves in thirty at least at 720 lines.
+fn pace(name: &str, (width, height): (usize, usize)) -> Result<()> {
+    let size = [format!("VGA.xres={width}"), format!("VGA.yres={height}")];
+    let machine = counted(&["-global", &size[0], "-global", &size[1]], base());
+    Qemu::start(&machine)?.check(|qemu| {
+        qemu.comes_to("launcher")?;
+        let mut pace = Pace::default();
+        for key in [RIGHT, RIGHT, LEFT, LEFT, RIGHT, LEFT] {
+            pace.follow(qemu, key)?;
+        }
+        println!("tv {name} {}", told(&pace));
+        if (width, height) == HD {
+            ensure!(pace.answer_micros <= TWO_PICTURES, "{}", told(&pace));
+            ensure!(pace.rate() >= 30, "{}", told(&pace));
+        }
+        Ok(())
+    })
+}
+
+/// A guest that has its whole screen drawn again and again, as fast as it goes, takes neither the launcher from the
+/// viewer nor its neighbour's time.
+fn flood() -> Result<()> {
+    let flood = Guest { name: "flood", kernel: Ok("flood"), devices: "display = true\n", ..Guest::default() };
+    let (_folder, artifacts) = guests::with(&[NEIGHBOUR, flood])?;
+    Qemu::start_with(&counted(&[], guests::machine()), &artifacts)?.check(|qemu| {
+        qemu.comes_to("launcher")?;
+        let flows = |event: &Event| {
+            is_of(event, "vm.console", "flood")
+                && event.field("text").is_ok_and(|text| text.starts_with("flood "))
+        };
+        qemu.log.wait_until("the flood", PATIENCE, flows)?;
+        let mut pace = Pace::default();
+        for key in [UP, RIGHT, LEFT, DOWN, RIGHT, LEFT] {
+            pace.follow(qemu, key)?;
+        }
+        let before = guests::console(&qemu.log, "neighbour").len();
+        qemu.log.wait_until("more of the flood", PATIENCE, flows)?;
+        qemu.log.wait_until("a sign of life of the neighbour's", PATIENCE, |event| {
+            is_of(event, "vm.console", "neighbour")
+        })?;
+        println!(
+            "tv flood {} neighbour_ticks={}",
+            told(&pace),
+            guests::console(&qemu.log, "neighbour").len() - before
+        );
+        ensure!(pace.answer_micros <= BESIDE_A_FLOOD, "{}", told(&pace));
+        Ok(())
+    })
+}
+
+fn told(pace: &Pace) -> String {
+    let Pace { answer_micros, longest_micros, .. } = pace;
+    format!("pictures_a_second={} answer_micros={answer_micros} longest_micros={longest_micros}", pace.rate())
 }
 
 /// Keys come from virtio-input too.
@@ -189,7 +288,7 @@ fn appliance() -> Result<()> {
 /// can keep neither Home nor the picture.
 fn debian_guest() -> Result<()> {
     let (memory_mib, volume_mib) = (512, 32);
-    let guest = Guest {
+    let guest = debian::Guest {
         name: "debian",
         folder: DEBIAN,
         memory_mib,
@@ -204,10 +303,11 @@ fn debian_guest() -> Result<()> {
         debian::wait_for_report(&mut qemu.log, "debian", "up")?;
         qemu.goes(&[UP, OK], "watching")?;
         qemu.says("tv-debian", &["Debian GNU/Linux 13", "login:"])?;
-        for digit in ["4", "0", "7"] {
-            qemu.qmp.press(&[digit])?;
+        // Letters of a keyboard are typed as they are: "Back" and "Play" are Backspace and Space there.
+        for key in ["4", "0", "7", "spc", "k", "i", "t", "x", "backspace", "c", "h", "e", "n"] {
+            qemu.qmp.press(&[key])?;
         }
-        qemu.says("tv-debian-digits", &["407"])?;
+        qemu.says("tv-debian-typed", &["407", "kitchen"])?;
         qemu.goes(&[HOME], "launcher")?;
         qemu.says("tv-debian-tile", &["debian", "On"])?;
         qemu.goes(&[OK], "watching")?;

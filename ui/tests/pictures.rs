@@ -59,6 +59,33 @@ fn every_screen_looks_as_it_did() {
     assert!(changed.is_empty(), "these pictures changed:\n{}", changed.join("\n"));
 }
 
+/// The documentation's pictures are taken here, in all their colours: every screen, and the launcher in every look.
+#[test]
+fn the_documentation_shows_what_is_drawn() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pictures");
+    let keep = std::env::var("PICTURES").is_ok_and(|value| value == "keep");
+    let looks = [Look::LargeType, Look::HighContrast].map(|look| {
+        let mut state = house::state(Place::Launcher);
+        state.settings.look = look;
+        (format!("launcher-in-{look:?}").to_lowercase(), state)
+    });
+    let screens = house::screens().into_iter().map(|(name, state)| (name.to_owned(), state));
+    let mut changed = Vec::new();
+    for (name, state) in screens.chain(looks) {
+        let file = format!("{name}.png");
+        let got = painted(&state, SIZES[0]);
+        match png_file::read(&folder.join(&file)) {
+            Ok((_, known)) if known == got => {}
+            _ if keep => png_file::write(&folder.join(&file), SIZES[0], &got).unwrap(),
+            known => {
+                let known = known.map(|(_, pixels)| pixels).unwrap_or_default();
+                changed.push(report(&format!("docs/{file}"), SIZES[0], &known, &got));
+            }
+        }
+    }
+    assert!(changed.is_empty(), "these pictures in docs/pictures changed:\n{}", changed.join("\n"));
+}
+
 /// Writes the new picture, and where it differs from the known one: red on what was there, dimmed.
 fn report(file: &str, size: Size, known: &[u32], got: &[u32]) -> String {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/pictures").join(file);

@@ -20,6 +20,7 @@ pub mod end;
 #[cfg(feature = "bare-metal")]
 mod entry;
 #[cfg(feature = "bare-metal")]
+pub mod gpu;
 pub mod interrupts;
 pub mod memory;
 pub mod pci;

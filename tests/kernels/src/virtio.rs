@@ -16,6 +16,12 @@ pub const BLOCK: u32 = 2;
 pub const CONSOLE: u32 = 3;
 /// See [`NET`].
 pub const ENTROPY: u32 = 4;
+/// See [`NET`].
+pub const GPU: u32 = 16;
+/// See [`NET`].
+pub const INPUT: u32 = 18;
+/// See [`NET`].
+pub const SOUND: u32 = 25;
 
 /// The vendor's capability, and kinds of structures that it names. 4.1.4.
 const VENDOR_CAPABILITY: u8 = 9;

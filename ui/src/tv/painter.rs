@@ -1,7 +1,7 @@
 //! Brings scenes onto a surface, and says which parts of it changed.
 
 use super::lettering::{FINE, Lettering};
-use super::scene::{SCREEN, Scene, Shape, grown};
+use super::scene::{SCREEN, Scene, Shape, around, grown};
 use super::screens;
 use super::state::{Place, State, VmId};
 use super::surface::{Picture, Surface};
@@ -267,12 +267,4 @@ fn joined(areas: impl Iterator<Item = Rectangle>) -> Vec<Rectangle> {
         joined.push(area);
     }
     joined
-}
-
-/// The smallest area with both in it.
-fn around(a: Rectangle, b: Rectangle) -> Rectangle {
-    let (a_end, b_end) = (a.top_left + a.size, b.top_left + b.size);
-    let start = a.top_left.component_min(b.top_left);
-    let end = a_end.component_max(b_end);
-    Rectangle::new(start, Size::new((end.x - start.x).unsigned_abs(), (end.y - start.y).unsigned_abs()))
 }

@@ -222,6 +222,14 @@ pub fn grown(area: Rectangle, by: u32) -> Rectangle {
     Rectangle::new(area.top_left - Point::new_equal(step), area.size + Size::new_equal(2 * by))
 }
 
+/// The smallest area with both in it.
+pub fn around(a: Rectangle, b: Rectangle) -> Rectangle {
+    let (a_end, b_end) = (a.top_left + a.size, b.top_left + b.size);
+    let start = a.top_left.component_min(b.top_left);
+    let end = a_end.component_max(b_end);
+    Rectangle::new(start, Size::new((end.x - start.x).unsigned_abs(), (end.y - start.y).unsigned_abs()))
+}
+
 /// `area` with `x` and `y` less on each side.
 pub fn shrunk(area: Rectangle, x: u32, y: u32) -> Rectangle {
     let size = area.size.saturating_sub(Size::new(2 * x, 2 * y));

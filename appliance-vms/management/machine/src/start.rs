@@ -46,7 +46,7 @@ async fn clear_away(handle: &Handle) {
 /// Finds devices, and says that the management VM is ready.
 async fn bring_up(handle: &Handle, handover: Handover) {
     let (clock, desk) = (Rc::new(appliances::Clock::set(handle)), Rc::new(tv::Desk::default()));
-    tv::begin(handle, &handover, &desk, &clock);
+    tv::begin(handle, &handover, &desk, &clock).await;
     handle.give_way().await;
     let mut found = drivers::Found::default();
     for device in devices::all() {

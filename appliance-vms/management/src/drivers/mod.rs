@@ -4,6 +4,7 @@ pub mod dma;
 pub mod e1000;
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod gpu;
 pub mod hda;
 pub mod nvme;
 pub mod ps2;

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::remote::{Key, Scancodes, Set};
+use crate::remote::{Scancodes, Set};
 
 /// The controller's ports.
 pub trait Ports {
@@ -88,8 +88,8 @@ impl<P: Ports> Keyboard<P> {
         Some(Self { ports, scancodes: Scancodes::new(set) })
     }
 
-    /// The next key that was pressed or let go, of those that wait.
-    pub fn key(&mut self) -> Option<(Key, bool)> {
+    /// The next key that was pressed or let go, of those that wait, by Linux's number.
+    pub fn key(&mut self) -> Option<(u16, bool)> {
         for _ in 0..MOST {
             let status = self.ports.status();
             if status & FULL == 0 || status == NOBODY {

@@ -1,14 +1,16 @@
 //! The television: what the interface ([`ui::tv`]) is told of the house, and in which words.
 
 mod pace;
+mod record;
 mod roster;
 
 pub use pace::Pace;
+pub use record::{Motion, Record, Watched};
 pub use roster::Roster;
 
 use crate::models::rtc::calendar::Moment;
 use crate::net::stack::Address;
-use crate::remote::{Key, Press};
+use crate::remote::{self, Key, Press};
 use alloc::string::ToString;
 use ui::tv::state::{Clock, Network, Reach};
 use ui::tv::{Direction, Key as UiKey, Press as UiPress};
@@ -37,8 +39,18 @@ pub fn key(key: Key) -> UiKey {
 }
 
 /// Whether a guest that is looked at hears the key; the others are the box's, whatever a guest does.
-pub fn is_guests(key: Key) -> bool {
+fn is_guests(key: Key) -> bool {
     !matches!(key, Key::Home | Key::Menu | Key::VolumeUp | Key::VolumeDown | Key::Mute)
+}
+
+/// What a guest that is looked at hears of a key, both by Linux's numbers; `None`: nothing.
+pub fn for_guest(code: u16) -> Option<u16> {
+    let key = Key::from_evdev(code);
+    if key.is_some_and(|key| !is_guests(key)) {
+        return None;
+    }
+    // What was typed is what is meant. What only remote controls have goes by a keyboard's name for it.
+    if remote::typing().any(|typed| typed == code) { Some(code) } else { key.map(Key::evdev) }
 }
 
 /// What the interface calls a press.
@@ -84,7 +96,26 @@ mod tests {
             assert!(!named[at + 1..].contains(one), "{one:?}");
         }
         assert_eq!(key(Key::Home), UiKey::Home);
-        assert!(!is_guests(Key::Home) && is_guests(Key::Back));
+    }
+
+    #[test]
+    fn a_guest_hears_what_is_typed_and_nothing_that_is_the_boxs() {
+        use crate::virtio::input::codes::key;
+        for (code, heard) in [
+            (30, Some(30)),
+            (key::SPACE, Some(key::SPACE)),
+            (key::BACKSPACE, Some(key::BACKSPACE)),
+            (key::BACK, Some(key::ESC)),
+            (key::OK, Some(key::ENTER)),
+            (key::NUMERIC_0 + 7, Some(key::DIGIT_7)),
+            (key::HOME, None),
+            (key::HOMEPAGE, None),
+            (key::LEFT_META, None),
+            (key::MUTE, None),
+            (0x2ff, None),
+        ] {
+            assert_eq!(for_guest(code), heard, "{code}");
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Roster {
         id
     }
 
+    /// Its name, which is empty if there is none.
+    pub fn name(&self, id: VmId) -> &str {
+        self.0.get(usize::from(id.0)).map_or("", |row| &row.name)
+    }
+
     /// It does that now. What there is to tell the family of it, beside the state.
     pub fn is_now(&mut self, id: VmId, state: State) -> Option<Trouble> {
         let row = self.get(id)?;

@@ -13,12 +13,12 @@ use test_kernels::checks::Checks;
 use test_kernels::memory::{load, store};
 use test_kernels::random::Random;
 use test_kernels::virtio::{self, Device, INDIRECT, NEXT, Queue, VERSION_1, WRITE, field};
-use test_kernels::{apic, clock, cpu, interrupts, kernel, pci, say};
+use test_kernels::{apic, clock, cpu, gpu, interrupts, kernel, pci, say};
 
 kernel!(run);
 
 /// Devices that it can have, and queues of each that it uses.
-const DEVICES: usize = 8;
+const DEVICES: usize = 12;
 const QUEUES: usize = 4;
 /// The last bytes of RAM: what devices may write to, whatever lengths they are told. The kernel itself is
 /// far below.
@@ -92,6 +92,7 @@ impl Attack {
             11 => victim.device.set_status(0),
             12 => self.any_status(victim),
             13..17 => self.any_ring_word(victim),
+            17..24 if victim.device.kind == virtio::GPU => self.picture(victim),
             17..24 => self.request(victim),
             _ => self.any_chains(victim),
         }
@@ -293,6 +294,35 @@ impl Attack {
         self.chains += 1;
     }
 
+    /// Something like a request for pictures, with a mistake or without.
+    fn picture(&mut self, victim: &mut Victim) {
+        let live = victim.device_lives();
+        let side = self.random.one_of([16, 64, 640, 1280, 0x4000]);
+        let (which, memory) = (self.random.below(4) as u32, self.address(0));
+        let (low, high) = (memory as u32, (memory >> 32) as u32);
+        let (number, mut body) = match self.random.below(12) {
+            0 => (gpu::CREATE, [which, gpu::FORMAT, side, side, 0, 0, 0, 0]),
+            1..3 => (gpu::ATTACH, [which, 1, low, high, 4 * side * side, 0, 0, 0]),
+            3 => (gpu::SHOW, [0, 0, side, side, 0, which, 0, 0]),
+            4..6 => (gpu::FLUSH, [0, 0, side, side, which, 0, 0, 0]),
+            6..8 => (gpu::TRANSFER, [0, 0, side, side, 0, 0, which, 0]),
+            8 => (self.random.one_of([gpu::UNREF, gpu::DETACH, gpu::DISPLAY_INFO]), [which; 8]),
+            9 => (self.random.one_of([gpu::EDID, gpu::CURSOR, gpu::MOVE]), [0; 8]),
+            10 => (gpu::CURSOR, [0, side, side, 0, which, 0, 0, 0]),
+            _ => (self.random.next() as u32, [side; 8]),
+        };
+        if self.random.once_in(3) {
+            body[self.random.below(8) as usize] = self.value() as u32;
+        }
+        let room = self.random.one_of([gpu::ANSWER, gpu::ANSWER, gpu::ANSWER, 24, 23, 0]);
+        let Some((queue, base)) = self.queue(victim) else { return };
+        let (head, answer) = (base + DATA, base + DATA + 0x1000);
+        let len = gpu::write(head, number, &body);
+        queue.send(&[(head, len - self.random.one_of([0, 0, 0, 4, 31]), false), (answer, room, true)]);
+        self.chains += 1;
+        self.live += u64::from(live);
+    }
+
     /// Something like a request of the device's kind, with a mistake or without.
     fn request(&mut self, victim: &mut Victim) {
         let live = victim.device_lives();
@@ -334,6 +364,9 @@ fn behave(victim: &mut Victim, checks: &mut Checks) {
         virtio::BLOCK => (0, "the disk"),
         virtio::NET => (1, "the network"),
         virtio::CONSOLE => (1, "the console"),
+        virtio::GPU => (0, "the screen"),
+        virtio::INPUT => (1, "the remote control"),
+        virtio::SOUND => (0, "the sound"),
         _ => (0, "the entropy device"),
     };
     let mut queue = device.queue(number, *base);
@@ -346,11 +379,21 @@ fn behave(victim: &mut Victim, checks: &mut Checks) {
             queue.send(&[(head, 16, false), (data, 512, true), (head + 32, 1, true)]);
         }
         virtio::ENTROPY => queue.send(&[(data, 16, true)]),
+        virtio::GPU => {
+            let len = gpu::write(head, gpu::DISPLAY_INFO, &[]);
+            queue.send(&[(head, len, false), (data, gpu::ANSWER, true)]);
+        }
+        // A lamp that it has not; a request that it does not know.
+        virtio::INPUT => queue.send(&[(head, 8, false)]),
+        virtio::SOUND => queue.send(&[(head, 24, false), (data, 4, true)]),
         _ => queue.send(&[(head, 24, false)]),
     }
     checks.holds(name, queue.wait().is_some());
-    if device.kind == virtio::BLOCK {
-        checks.is("the disk's status", load::<u8>(head + 32), 0);
+    match device.kind {
+        virtio::BLOCK => checks.is("the disk's status", load::<u8>(head + 32), 0),
+        // VIRTIO_GPU_RESP_OK_DISPLAY_INFO. 5.7.6.7.
+        virtio::GPU => checks.is("the screen's answer", load::<u32>(data), 0x1101),
+        _ => {}
     }
     clock::wait(1, || false);
 }

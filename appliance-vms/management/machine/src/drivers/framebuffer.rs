@@ -3,12 +3,13 @@
 use crate::devices::{self, Registers};
 use crate::hypercall::{Outcome, Refused};
 use alloc::vec::Vec;
+use core::task::{Context, Poll};
 use embedded_graphics::prelude::*;
 use embedded_graphics::primitives::Rectangle;
 use hv_abi::boot::{Framebuffer as Mode, PixelFormat};
 use hv_abi::hypercall::{Call, Status};
 use hv_defs::pci::{command, register};
-use management::display::Display;
+use management::display::{self, Display};
 
 /// Bytes of a pixel.
 const PIXEL: u64 = 4;
@@ -49,17 +50,9 @@ impl Display for Framebuffer {
     }
 
     fn present(&mut self, area: Rectangle, pixels: &[u32], stride: usize) {
-        let whole = Rectangle::new(Point::zero(), self.size());
-        let seen = area.intersection(&whole);
-        // An area that begins on the screen loses nothing at its left and above.
-        if seen.top_left != area.top_left {
-            return;
-        }
-        let (left, width) = (seen.top_left.x.unsigned_abs(), seen.size.width as usize);
-        for (line, y) in seen.rows().map(i32::unsigned_abs).enumerate() {
-            let start = line * stride;
-            let Some(line) = pixels.get(start..start + width) else { return };
-            let at = u64::from(y) * u64::from(self.mode.stride) + u64::from(left) * PIXEL;
+        for (at, line) in display::lines(self.size(), area, pixels, stride) {
+            let (x, y) = (u64::from(at.x.unsigned_abs()), u64::from(at.y.unsigned_abs()));
+            let at = y * u64::from(self.mode.stride) + x * PIXEL;
             if self.mode.format == PixelFormat::RGBX {
                 self.line.clear();
                 self.line.extend(line.iter().map(|pixel| (pixel << 8).swap_bytes()));
@@ -68,5 +61,9 @@ impl Display for Framebuffer {
                 self.pixels.copy_in(at, line);
             }
         }
+    }
+
+    fn poll_shown(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 }

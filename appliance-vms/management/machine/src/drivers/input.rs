@@ -6,7 +6,7 @@ use crate::devices::Device;
 use crate::dma;
 use core::task::{Context, Poll};
 use management::executor::{Event, Handle};
-use management::remote::{Key, Keys};
+use management::remote::Keys;
 use management::virtio::input::codes::kind;
 use virtio_drivers::device::input::VirtIOInput;
 
@@ -41,21 +41,18 @@ impl Input {
     }
 
     /// The next key among the events that wait.
-    fn key(&mut self) -> Option<(Key, bool)> {
+    fn key(&mut self) -> Option<(u16, bool)> {
         loop {
             let event = self.driver.pop_pending_event()?;
-            if event.event_type == kind::KEY
-                && matches!(event.value, UP | DOWN)
-                && let Some(key) = Key::from_evdev(event.code)
-            {
-                return Some((key, event.value == DOWN));
+            if event.event_type == kind::KEY && matches!(event.value, UP | DOWN) {
+                return Some((event.code, event.value == DOWN));
             }
         }
     }
 }
 
 impl Keys for Input {
-    fn poll_key(&mut self, context: &mut Context<'_>) -> Poll<(Key, bool)> {
+    fn poll_key(&mut self, context: &mut Context<'_>) -> Poll<(u16, bool)> {
         loop {
             if let Some(key) = self.key() {
                 return Poll::Ready(key);

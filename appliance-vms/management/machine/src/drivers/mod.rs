@@ -3,6 +3,7 @@
 mod blk;
 mod e1000;
 pub mod framebuffer;
+mod gpu;
 mod hda;
 mod input;
 pub mod memory;
@@ -13,7 +14,7 @@ mod ring;
 mod transport;
 mod unusable;
 
-use crate::devices::Device;
+use crate::devices::{self, Device};
 use crate::dma::Dma;
 use crate::log::event;
 use alloc::boxed::Box;
@@ -26,6 +27,7 @@ use core::pin::Pin;
 use core::task::Poll;
 use core::time::Duration;
 use management::block::{BlockDevice, Operation};
+use management::display::Display;
 use management::drivers::e1000::Model;
 use management::drivers::hda as card;
 use management::executor::{Event, Handle, Signal};
@@ -74,6 +76,21 @@ pub async fn take(handle: &Handle, device: &Device, found: &mut Found) {
         device.cut_off();
         event!(Error, "device.unusable", address = device, what = unusable);
     }
+}
+
+/// The first screen on virtio-gpu that can be drawn on, if there is one.
+pub async fn screen(handle: &Handle) -> Option<Box<dyn Display>> {
+    let gpus = devices::all().filter(|device| transport::device_type(device) == Some(DeviceType::GPU));
+    for device in gpus {
+        match gpu::Gpu::begin(handle, &device).await {
+            Ok(gpu) => return Some(Box::new(gpu)),
+            Err(unusable) => {
+                device.cut_off();
+                event!(Error, "device.unusable", address = device, what = unusable);
+            }
+        }
+    }
+    None
 }
 
 async fn virtio_blk(handle: &Handle, device: &Device, found: &mut Found) -> Result<(), Unusable> {

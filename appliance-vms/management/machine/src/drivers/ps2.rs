@@ -5,7 +5,7 @@ use core::task::{Context, Poll};
 use hv_abi::device::{BOARD, KEYBOARD};
 use management::drivers::ps2;
 use management::executor::{Event, Handle};
-use management::remote::{Key, Keys};
+use management::remote::Keys;
 use x86_64::instructions::port::Port;
 
 const DATA: u16 = 0x60;
@@ -60,7 +60,7 @@ impl Keyboard {
 }
 
 impl Keys for Keyboard {
-    fn poll_key(&mut self, context: &mut Context<'_>) -> Poll<(Key, bool)> {
+    fn poll_key(&mut self, context: &mut Context<'_>) -> Poll<(u16, bool)> {
         loop {
             if let Some(key) = self.keyboard.key() {
                 return Poll::Ready(key);

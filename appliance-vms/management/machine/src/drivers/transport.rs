@@ -3,6 +3,7 @@
 use super::unusable::Unusable;
 use crate::devices::{Device, Registers};
 use crate::hypercall::Refused;
+use management::virtio::Features;
 use management::virtio::layout::{FIRST_DEVICE, NO_VECTOR, VENDOR, VENDOR_CAPABILITY, structure};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PhysAddr};
@@ -118,9 +119,20 @@ impl Pci {
         self.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
     }
 
-    /// Whether the device has taken the features that were written. 3.1.1, step 6.
-    pub fn agrees(&self) -> bool {
-        self.get_status().contains(DeviceStatus::FEATURES_OK)
+    /// Resets the device and agrees with it on those features of `wanted` that it has; virtio 1.0 is one of
+    /// them. Queues and [`Transport::finish_init`] follow. 3.1.1.
+    ///
+    /// # Errors
+    /// It does not agree.
+    pub fn negotiate(&mut self, wanted: u64) -> Result<Features, Unusable> {
+        self.set_status(DeviceStatus::empty());
+        self.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
+        let features = Features(self.read_device_features() & wanted);
+        self.write_driver_features(features.0);
+        self.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK);
+        let agrees = self.get_status().contains(DeviceStatus::FEATURES_OK);
+        let modern = features.has(Features::VERSION_1) && agrees;
+        modern.then_some(features).ok_or(Unusable::Lacks("what virtio 1.0 asks of it"))
     }
 
     fn select(&self, queue: u16) {

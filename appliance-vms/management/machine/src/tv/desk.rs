@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use hv_abi::appliance::Appliance;
 use management::executor::Signal;
-use management::remote::{Key, Keys};
+use management::remote::Keys;
 use management::storage::settings::Kept;
 use management::supervisor::{self, State, Wish};
 use management::tv::Roster;
@@ -141,6 +141,11 @@ impl Desk {
         self.came.raise();
     }
 
+    /// What the log calls it.
+    pub fn name(&self, vm: VmId) -> String {
+        self.roster.borrow().name(vm).into()
+    }
+
     /// It has none any more.
     pub fn is_gone(&self, vm: VmId) {
         self.running.borrow_mut().remove(&vm.0);
@@ -192,11 +197,11 @@ impl Desk {
         if urgent { FRONT } else { BACK }
     }
 
-    /// A key of the remote control is down or up, for a guest.
-    pub fn send_key(&self, vm: VmId, key: Key, down: bool) {
+    /// A key is down or up, by Linux's number, for a guest.
+    pub fn send_key(&self, vm: VmId, code: u16, down: bool) {
         if let Some(Faces { remote: Some(remote), .. }) = self.running.borrow().get(&vm.0) {
             // A guest that does not listen learns later which keys are still down.
-            remote.borrow_mut().device_mut().send(&[InputEvent::key(key.evdev(), down)]);
+            remote.borrow_mut().device_mut().send(&[InputEvent::key(code, down)]);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The television: one task that has the screen and the keys.
 //!
 //! Keys and what the house tells change a state, the state is drawn, and what it wants done is done. It
-//! draws when something changes and no more than sixty times a second, and in pieces, so that no task
-//! waits for a whole picture.
+//! draws when something changes and no more than sixty times a second.
 
 mod desk;
+mod drawing;
 mod facts;
 mod gallery;
 mod sound;
@@ -12,9 +12,9 @@ mod sound;
 pub use desk::{Desk, Faces};
 pub use sound::listen;
 
-use crate::appliances::{Clock, Screen};
+use crate::appliances::Clock;
 use crate::drivers::framebuffer::Framebuffer;
-use crate::drivers::ps2;
+use crate::drivers::{self, ps2};
 use crate::entry::Handover;
 use crate::hypercall;
 use crate::log::event;
@@ -31,15 +31,13 @@ use management::display::Display;
 use management::executor::Handle;
 use management::remote::{Key, Keys, Presses};
 use management::supervisor::Wish;
-use management::tv::{self, Pace};
+use management::tv::{self, Pace, Record};
 use management::virtio::gpu::{Changes, Mode};
 use ui::tv::state::{Appliance, Running};
 use ui::tv::{Command, Event, Painter, Pictures, Place, Settings, State, VmId, update};
 
 /// Nanoseconds of a millisecond.
 const MILLI: u64 = 1_000_000;
-/// Pixels that are drawn or shown before other tasks have a turn.
-const PIECE: u32 = 32 << 10;
 /// Most parts of a picture that are noted: after that it is all of it.
 const MOST_FRESH: usize = 64;
 /// How long appliances may take to stop before the box ends all the same: each may take half a minute.
@@ -61,27 +59,47 @@ struct Television {
     fresh: Vec<Rectangle>,
     /// Guests that show something new in a tile or behind something else.
     moved: Vec<VmId>,
-    /// Keys that are down, and the guest that was told.
-    passed: Vec<(VmId, Key)>,
+    /// Keys that are down, of which a guest was told.
+    passed: Vec<Passed>,
+    /// What was drawn, for the log.
+    record: Record,
+}
+
+/// A key that is down, of which a guest was told: by Linux's numbers, what was pressed and what it heard.
+struct Passed {
+    vm: VmId,
+    pressed: u16,
+    heard: u16,
 }
 
 /// What ends a wait.
 enum Woken {
-    Key(Key, bool),
+    Key(u16, bool),
     Screen(VmId, Changes),
     News,
     Time,
 }
 
-/// Begins with the screen that the door found. Without one, nobody reads what is told.
-pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<Clock>) {
-    let display = match Framebuffer::open(handover.screen) {
-        Ok(display) => display,
-        Err(refused) => {
-            event!(Warn, "ui.none", what = "there is no screen that can be drawn on", why = refused);
-            return;
-        }
+/// The screen that the door found, or else the first one that there is a driver for.
+async fn find_display(handle: &Handle, handover: &Handover) -> Option<Box<dyn Display>> {
+    let (driver, display) = match Framebuffer::open(handover.screen) {
+        Ok(display) => ("framebuffer", Box::new(display) as Box<dyn Display>),
+        Err(refused) => match drivers::screen(handle).await {
+            Some(display) => ("virtio-gpu", display),
+            None => {
+                event!(Warn, "ui.none", what = "there is no screen that can be drawn on", why = refused);
+                return None;
+            }
+        },
     };
+    let Size { width, height } = display.size();
+    event!(Info, "display.found", driver = driver, mode = format_args!("{width}x{height}"));
+    Some(display)
+}
+
+/// Begins with the screen that there is. Without one, nobody reads what is told.
+pub async fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<Clock>) {
+    let Some(display) = find_display(handle, handover).await else { return };
     match ps2::Keyboard::begin(handle) {
         Ok(Some(keyboard)) => {
             event!(Info, "input.found", driver = "ps2");
@@ -98,7 +116,6 @@ pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<C
         }
     };
     let Size { width, height } = display.size();
-    event!(Info, "display.found", driver = "framebuffer", mode = format_args!("{width}x{height}"));
     let is_large = width >= Mode::FullHd.size().0 && height >= Mode::FullHd.size().1;
     desk.set_mode(if is_large { Mode::FullHd } else { Mode::Hd });
     desk.open();
@@ -107,7 +124,7 @@ pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<C
     let television = Television {
         handle: handle.clone(),
         desk: Rc::clone(desk),
-        display: Box::new(display),
+        display,
         keys: Vec::new(),
         presses: Presses::default(),
         pace: Pace::new(now),
@@ -117,6 +134,7 @@ pub fn begin(handle: &Handle, handover: &Handover, desk: &Rc<Desk>, clock: &Rc<C
         fresh: Vec::new(),
         moved: Vec::new(),
         passed: Vec::new(),
+        record: Record::default(),
     };
     let time = facts::tell_time(handle.clone(), Rc::clone(clock), Rc::clone(desk));
     let spawned = [handle.spawn("clock", time), handle.spawn("tv", television.run())];
@@ -129,7 +147,7 @@ impl Television {
     async fn run(mut self) {
         loop {
             match self.next().await {
-                Woken::Key(key, down) => self.key(key, down),
+                Woken::Key(code, down) => self.key(code, down),
                 Woken::Screen(vm, changes) => self.see(vm, changes),
                 Woken::News => {
                     self.keys.extend(self.desk.take_keys());
@@ -175,8 +193,8 @@ impl Television {
         let screens = self.desk.screens();
         poll_fn(|context| {
             for keys in &mut *keys {
-                if let Poll::Ready((key, down)) = keys.poll_key(context) {
-                    return Poll::Ready(Woken::Key(key, down));
+                if let Poll::Ready((code, down)) = keys.poll_key(context) {
+                    return Poll::Ready(Woken::Key(code, down));
                 }
             }
             for (vm, screen) in &screens {
@@ -195,23 +213,25 @@ impl Television {
         .await
     }
 
-    /// A key is down or up: for the guest that is watched, or for the interface.
-    fn key(&mut self, key: Key, down: bool) {
+    /// A key is down or up, by Linux's number: for the guest that is watched, or for the interface.
+    fn key(&mut self, code: u16, down: bool) {
         let now = self.now();
         self.pace.touched(now);
-        let told = self.passed.iter().position(|passed| passed.1 == key);
+        let told = self.passed.iter().position(|passed| passed.pressed == code);
         match (told, self.state.place) {
             (Some(at), _) if !down => {
-                let (vm, _) = self.passed.swap_remove(at);
-                self.desk.send_key(vm, key, false);
-            }
-            (None, Place::Watching(vm)) if down && tv::is_guests(key) => {
-                self.passed.push((vm, key));
-                self.desk.send_key(vm, key, true);
+                let Passed { vm, heard, .. } = self.passed.swap_remove(at);
+                self.desk.send_key(vm, heard, false);
             }
             (Some(_), _) => {}
+            (None, Place::Watching(vm)) if down && let Some(heard) = tv::for_guest(code) => {
+                self.passed.push(Passed { vm, pressed: code, heard });
+                self.desk.send_key(vm, heard, true);
+            }
             (None, _) => {
-                if let Some((key, press)) = self.presses.key(key, down, now) {
+                if let Some(key) = Key::from_evdev(code)
+                    && let Some((key, press)) = self.presses.key(key, down, now)
+                {
                     self.on(Event::Key(tv::key(key), tv::press(press)));
                 }
             }
@@ -254,15 +274,19 @@ impl Television {
 
     /// Something has happened.
     fn on(&mut self, event: Event) {
+        let is_key = matches!(event, Event::Key(..));
         let (state, command) = update(self.state.clone(), event);
         if state != self.state {
+            if is_key {
+                self.record.key(self.handle.now());
+            }
             self.pace.stale();
             self.state = state;
         }
         self.desk.set_front(front(&self.state));
         if !matches!(self.state.place, Place::Watching(_)) {
-            for (vm, key) in self.passed.drain(..) {
-                self.desk.send_key(vm, key, false);
+            for Passed { vm, heard, .. } in self.passed.drain(..) {
+                self.desk.send_key(vm, heard, false);
             }
         }
         self.carry_out(command);
@@ -295,18 +319,6 @@ impl Television {
         }
     }
 
-    /// Shows a part of a guest's picture as it is.
-    fn pass_on(&mut self, vm: VmId, piece: Rectangle, screens: &[(VmId, Screen)]) {
-        let gallery = Gallery::open(screens);
-        if let Some(picture) = gallery.picture(vm)
-            && let Some(at) = in_own_size(&picture, self.display.size())
-        {
-            let stride = picture.stride as usize;
-            let pixels = picture.pixels.get(start(piece, stride)..).unwrap_or_default();
-            self.display.present(Rectangle::new(at + piece.top_left, piece.size), pixels, stride);
-        }
-    }
-
     /// Stops all appliances, and then the box.
     fn end(&self, how: fn() -> hypercall::Outcome) {
         let (handle, desk) = (self.handle.clone(), Rc::clone(&self.desk));
@@ -320,46 +332,6 @@ impl Television {
             event!(Warn, "mgmt.trouble", what = "the box does not end", why = "there are too many tasks");
         }
     }
-
-    /// Draws what is to be seen now.
-    async fn draw(&mut self, now: u64) {
-        let damage = self.painter.plan(&self.state, now);
-        let screens = self.desk.screens();
-        for piece in damage.iter().copied().flat_map(pieces) {
-            self.painter.draw(piece, &Gallery::open(&screens));
-            self.handle.give_way().await;
-        }
-        // The screen never shows what is drawn by half.
-        for piece in damage.into_iter().flat_map(pieces) {
-            let surface = self.painter.surface();
-            let stride = surface.size().width as usize;
-            let pixels = surface.pixels().get(start(piece, stride)..).unwrap_or_default();
-            self.display.present(piece, pixels, stride);
-            self.handle.give_way().await;
-        }
-        let fresh = core::mem::take(&mut self.fresh);
-        if let Place::Watching(vm) = self.state.place
-            && self.is_alone(vm)
-        {
-            for piece in fresh.into_iter().flat_map(pieces) {
-                self.pass_on(vm, piece, &screens);
-                self.handle.give_way().await;
-            }
-        }
-        let name = self.state.place.name();
-        if name != self.shown {
-            self.shown = name;
-            event!(Info, "ui.frame", screen = name);
-        }
-        if self.painter.in_motion(now) {
-            self.pace.stale();
-        }
-    }
-}
-
-/// The first pixel of an area, in pixels that have so many a line.
-fn start(area: Rectangle, stride: usize) -> usize {
-    area.top_left.y.unsigned_abs() as usize * stride + area.top_left.x.unsigned_abs() as usize
 }
 
 /// Whose picture is on the screen.
@@ -368,14 +340,4 @@ fn front(state: &State) -> Option<VmId> {
         Place::Watching(vm) | Place::Overlay(vm) | Place::Ask { vm, over_picture: true, .. } => Some(vm),
         _ => None,
     }
-}
-
-/// An area in pieces of about [`PIECE`] pixels: some lines each.
-fn pieces(area: Rectangle) -> impl Iterator<Item = Rectangle> {
-    let lines = (PIECE / area.size.width.max(1)).max(1);
-    (0..area.size.height).step_by(lines as usize).map(move |y| {
-        let height = lines.min(area.size.height - y);
-        let at = area.top_left + Point::new(0, y.cast_signed());
-        Rectangle::new(at, Size::new(area.size.width, height))
-    })
 }

@@ -1,6 +1,7 @@
 //! A controller with a keyboard, and what its owner makes of it.
 
 use super::*;
+use crate::virtio::input::codes::key;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -84,8 +85,8 @@ fn keys_come_in_the_set_that_the_controller_speaks() {
         let mut fake = Fake::new(can_translate);
         let mut keyboard = Keyboard::begin(&mut fake).expect("a keyboard");
         keyboard.ports.output.extend(bytes.iter().map(|&byte| (byte, false)));
-        assert_eq!(keyboard.key(), Some((Key::Ok, true)));
-        assert_eq!(keyboard.key(), Some((Key::Ok, false)));
+        assert_eq!(keyboard.key(), Some((key::ENTER, true)));
+        assert_eq!(keyboard.key(), Some((key::ENTER, false)));
         assert_eq!(keyboard.key(), None);
         assert_eq!(fake.keyboard, [SCAN]);
         let off = config::KEYBOARD_CLOCK_OFF | config::MOUSE_INTERRUPT;
@@ -98,7 +99,7 @@ fn what_the_mouse_says_is_no_key() {
     let mut fake = Fake::new(true);
     let mut keyboard = Keyboard::begin(&mut fake).expect("a keyboard");
     keyboard.ports.output.extend([(0x1c, true), (0x01, false)]);
-    assert_eq!(keyboard.key(), Some((Key::Back, true)));
+    assert_eq!(keyboard.key(), Some((key::ESC, true)));
 }
 
 #[test]

@@ -19,8 +19,9 @@ const MAX_EDID: usize = 1024;
 /// Flag of the header: the driver wants to know by number when this is done.
 const FENCE: u32 = 1;
 
-/// What is wanted (`enum virtio_gpu_ctrl_type`).
-mod kind {
+/// What is wanted, and what is answered (`enum virtio_gpu_ctrl_type`).
+#[allow(missing_docs, reason = "their names are the standard's")]
+pub mod kind {
     pub const GET_DISPLAY_INFO: u32 = 0x100;
     pub const RESOURCE_CREATE_2D: u32 = 0x101;
     pub const RESOURCE_UNREF: u32 = 0x102;

@@ -10,7 +10,10 @@ mod layout;
 mod pointer;
 mod resource;
 mod screen;
+#[cfg(test)]
+pub(crate) mod testkit;
 
+pub use layout::{HEADER, kind};
 pub use pointer::{POINTER, Pointer};
 pub use screen::{Mode, Rect};
 

@@ -74,14 +74,15 @@ pub struct Description {
 }
 
 impl Description {
-    /// The remote control of a television: all that [`remote::Key`] has.
+    /// The remote control of a television, which may be a keyboard: all that [`remote::Key`] has, and keys for
+    /// typing.
     pub fn remote(serial: &str) -> Self {
         Self {
             name: "Hearth remote control".into(),
             serial: serial.into(),
             ids: Ids { bus: BUS_VIRTUAL, vendor: 0, product: 1, version: 1 },
             properties: Vec::new(),
-            keys: remote::Key::ALL.iter().map(|key| key.evdev()).collect(),
+            keys: remote::Key::ALL.iter().map(|key| key.evdev()).chain(remote::typing()).collect(),
             movements: Vec::new(),
             axes: Vec::new(),
             lights: Vec::new(),

@@ -14,7 +14,7 @@ use management::executor::Signal;
 use management::memory::HostRange;
 use management::virtio::Features;
 use management::virtio::blk::kind;
-use virtio_drivers::transport::{DeviceStatus, Transport};
+use virtio_drivers::transport::Transport;
 
 /// A request's page: the header that the device reads, the range of a discard, the status that the device
 /// writes, and the indirect table.
@@ -80,15 +80,7 @@ pub struct State {
 
 /// Negotiates and sets the queue up: virtio 1.2, 3.1.1.
 pub fn begin(transport: &mut Pci) -> Result<(Features, Ring), Unusable> {
-    transport.set_status(DeviceStatus::empty());
-    transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
-    let features = Features(transport.read_device_features() & FEATURES);
-    transport.write_driver_features(features.0);
-    let agreed = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK;
-    transport.set_status(agreed);
-    if !features.has(Features::VERSION_1) || !transport.agrees() {
-        return Err(Unusable::Lacks("what virtio 1.0 asks of it"));
-    }
+    let features = transport.negotiate(FEATURES)?;
     let ring = Ring::new(transport, QUEUE, MOST, features.has(Features::EVENT_INDEX));
     let ring = ring.ok_or(Unusable::Lacks("a queue, or memory for it"))?;
     transport.finish_init();
