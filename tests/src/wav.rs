@@ -1,5 +1,8 @@
 //! What a box has played: QEMU's `-audiodev wav`, two channels of 16 bits.
 
+// Frames of an hour are whole numbers in a double by far.
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
 use anyhow::{Context, Result, ensure};
 
 /// Bytes before the sound (RIFF, "fmt " and "data" as QEMU writes them).

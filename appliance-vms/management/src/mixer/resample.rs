@@ -77,7 +77,9 @@ fn filters() -> Box<Filters> {
             *tap = sinc(distance * PASSES) * blackman(distance / (TAPS / 2) as f32);
         }
         let sum: f32 = filter.iter().sum();
-        filter.iter_mut().for_each(|tap| *tap /= sum);
+        for tap in filter.iter_mut() {
+            *tap /= sum;
+        }
     }
     filters
 }

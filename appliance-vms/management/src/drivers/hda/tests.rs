@@ -1,5 +1,8 @@
 //! The driver against a card that is not there.
 
+// Frames are told apart by small numbers.
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+
 use super::fake::{FakeCard, INPUTS};
 use super::layout::{register, stream};
 use super::*;

@@ -38,7 +38,7 @@ const EDID: u32 = 1;
 /// Most pictures of a guest.
 const MAX_RESOURCES: usize = 1024;
 /// Bytes that are copied or cleared in a turn, about: what is begun is finished to the row.
-const TURN: usize = 1 << 20;
+const TURN: usize = 64 << 10;
 /// Where the configuration says what has happened, and where the driver clears that (5.7.4).
 const EVENTS_CLEAR: u64 = 4;
 /// What has happened: the screen is another.
