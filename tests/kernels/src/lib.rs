@@ -21,6 +21,7 @@ pub mod end;
 mod entry;
 #[cfg(feature = "bare-metal")]
 pub mod gpu;
+#[cfg(feature = "bare-metal")]
 pub mod interrupts;
 pub mod memory;
 pub mod pci;
