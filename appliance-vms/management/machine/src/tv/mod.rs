@@ -84,13 +84,13 @@ enum Woken {
 async fn find_display(handle: &Handle, handover: &Handover) -> Option<Box<dyn Display>> {
     let (driver, display) = match Framebuffer::open(handover.screen) {
         Ok(display) => ("framebuffer", Box::new(display) as Box<dyn Display>),
-        Err(refused) => match drivers::screen(handle).await {
-            Some(display) => ("virtio-gpu", display),
-            None => {
+        Err(refused) => {
+            let Some(display) = drivers::screen(handle).await else {
                 event!(Warn, "ui.none", what = "there is no screen that can be drawn on", why = refused);
                 return None;
-            }
-        },
+            };
+            ("virtio-gpu", display)
+        }
     };
     let Size { width, height } = display.size();
     event!(Info, "display.found", driver = driver, mode = format_args!("{width}x{height}"));
