@@ -54,8 +54,10 @@ impl Session {
     /// When QEMU cannot be started, or does not answer.
     pub fn start_monitored(machine: &Machine, artifacts: &Artifacts) -> Result<(Self, Qmp)> {
         let (ours, theirs) = UnixStream::pair().context("making a pair of sockets")?;
-        let mut command_line = Self::command_line(machine, artifacts)?;
-        command_line.extend(qmp::ON_STDIN.map(str::to_owned));
+        let mut command_line = machine.command_line(artifacts)?;
+        // `-serial stdio` would read the serial port's input where the monitor's comes, and take some of it.
+        let log = ["-chardev", "file,id=log,path=/dev/stdout", "-serial", "chardev:log"];
+        command_line.extend(qmp::ON_STDIN.into_iter().chain(log).map(str::to_owned));
         let session = Self::spawn(&command_line, Stdio::from(OwnedFd::from(theirs)))?;
         Ok((session, Qmp::connect(ours)?))
     }
