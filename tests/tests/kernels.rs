@@ -20,7 +20,7 @@ const ENOUGH: usize = 5;
 /// Malformed chains when nobody says how many.
 const CHAINS: u64 = 10_000;
 /// Faults of its devices that the log tells of a guest: each kind of them, of each device, once.
-const MOST_TOLD: usize = 12 * 5;
+const MOST_TOLD: usize = 12 * 8;
 
 fn main() -> ExitCode {
     let mut tests = Tests::default();
